@@ -1,0 +1,4 @@
+//! The host daemon. `pipeline.rs` is the way of a request; start there.
+
+mod container;
+mod outbound;
