@@ -1,0 +1,17 @@
+//! The audit log of rumi: what was decided, by which policy, for whom, and how it ended, in a form
+//! that cannot be changed unnoticed. `docs/audit-format.md` is the format; this crate writes it,
+//! reads it back and verifies it.
+
+mod error;
+mod log;
+pub mod note;
+pub mod query;
+mod record;
+mod recorded;
+pub mod verify;
+
+pub use error::{Failure, OpenError, Unavailable};
+pub use log::{Durability, Health, Log, LogOptions};
+pub use note::{Checkpoint, PublicKey};
+pub use record::{Admin, Decision, InvalidRecordId, Outcome, Peer, PolicyChange, RecordId};
+pub use recorded::{Denied, Recorded};
