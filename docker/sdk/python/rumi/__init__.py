@@ -1,0 +1,49 @@
+"""rumi: what a tool may ask of the world outside its container.
+
+Every function asks the broker, which checks the request against what the component
+was granted and writes it down. A refusal raises `rumi.Denied`, with a reason code, a
+sentence and the id of the audit record; everything else that fails raises `rumi.Error`.
+"""
+
+from ._capabilities import (
+    Entry,
+    Response,
+    RunResult,
+    Stat,
+    delete,
+    env,
+    fetch,
+    iter_dir,
+    list_dir,
+    mkdir,
+    open_stream,
+    read_file,
+    read_text,
+    rename,
+    run,
+    stat,
+    write_file,
+)
+from ._errors import Denied, Error
+
+__all__ = [
+    "Denied",
+    "Entry",
+    "Error",
+    "Response",
+    "RunResult",
+    "Stat",
+    "delete",
+    "env",
+    "fetch",
+    "iter_dir",
+    "list_dir",
+    "mkdir",
+    "open_stream",
+    "read_file",
+    "read_text",
+    "rename",
+    "run",
+    "stat",
+    "write_file",
+]
