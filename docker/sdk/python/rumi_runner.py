@@ -25,12 +25,9 @@ CONTROL = 3
 REPORT = 4
 
 
-def report(message):
-    """Tells the worker why there is no spare; `None` when there is one, and the pipe is done with."""
-    if message is None:
-        os.close(REPORT)
-        return
-    line = "failed %s\n" % " ".join(message.split())
+def report(kind, message):
+    """One line for the worker: `forked PID`, `refused WHY` (no fork), `failed WHY` (a spare came to nothing)."""
+    line = "%s %s\n" % (kind, " ".join(message.split()))
     try:
         os.write(REPORT, line.encode("utf-8", "replace"))
     except OSError:
@@ -40,7 +37,7 @@ def report(message):
 def main():
     path = os.environ.get("RUMI_SOCKET")
     if not path:
-        report("RUMI_SOCKET is not set")
+        report("failed", "RUMI_SOCKET is not set")
         return
     # The memory of the warm interpreter is what every later call starts from.
     kernel.set_dumpable(False)
@@ -64,10 +61,12 @@ def main():
             try:
                 child = os.fork()
             except OSError as error:
-                report("cannot fork a spare: %s" % error)
+                report("refused", "cannot fork a spare: %s" % error)
                 continue
             if child == 0:
-                spare.live(path, abi, CONTROL, report)
+                os.close(CONTROL)
+                spare.live(path, abi, REPORT, lambda message: report("failed", message))
+            report("forked", str(child))
 
 
 if __name__ == "__main__":

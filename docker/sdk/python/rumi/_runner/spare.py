@@ -132,10 +132,9 @@ def serve(channel, abi):
     channel.wait_for_end()
 
 
-def live(path, abi, control, report):
-    """What a forked child does; it never returns. `report` says why no spare came of it."""
+def live(path, abi, pipe, failed):
+    """What a forked child does; it never returns. `failed` tells the worker over `pipe` why no spare came of it."""
     try:
-        os.close(control)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # `kill(0, …)` of a tool must not reach the zygote.
         os.setsid()
@@ -144,9 +143,9 @@ def live(path, abi, control, report):
         try:
             channel = Channel(path)
         except (OSError, Closed) as error:
-            report("a spare cannot reach the broker at `%s`: %s" % (path, error))
+            failed("a spare cannot reach the broker at `%s`: %s" % (path, error))
             return
-        report(None)
+        os.close(pipe)
         serve(channel, abi)
     except Closed:
         pass  # The broker has no use for this spare any more.

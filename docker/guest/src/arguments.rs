@@ -1,0 +1,144 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use crate::component::{ComponentId, NotAComponent};
+
+const USAGE: &str = "usage: rumi-guest init [--worker COMPONENT [WORKER OPTIONS]] | \
+    worker COMPONENT [--socket PATH] [--runner PATH] [--scratch DIR]... | programs";
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// PID 1; `worker` holds the arguments of the worker that it looks after.
+    Init {
+        worker: Option<Vec<OsString>>,
+    },
+    Worker(WorkerOptions),
+    Programs,
+}
+
+#[derive(Debug)]
+pub(crate) struct WorkerOptions {
+    pub(crate) component: ComponentId,
+    pub(crate) socket: PathBuf,
+    /// The Python runner's file.
+    pub(crate) runner: PathBuf,
+    /// What is emptied between calls.
+    pub(crate) scratch: Vec<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UsageError {
+    #[error("`{0}` is not a command; {USAGE}")]
+    UnknownCommand(String),
+    #[error("`{0}` is not an option; {USAGE}")]
+    UnknownOption(String),
+    #[error("{0} is missing; {USAGE}")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Component(#[from] NotAComponent),
+}
+
+pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
+    let command = arguments.next().ok_or(UsageError::Missing("a command"))?;
+    match command.to_str() {
+        Some("init") => parse_init(arguments),
+        Some("worker") => parse_worker(arguments).map(Command::Worker),
+        Some("programs") => match arguments.next() {
+            None => Ok(Command::Programs),
+            Some(other) => Err(UsageError::UnknownOption(shown(&other))),
+        },
+        _ => Err(UsageError::UnknownCommand(shown(&command))),
+    }
+}
+
+fn parse_init(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
+    match arguments.next() {
+        None => Ok(Command::Init { worker: None }),
+        Some(option) if option == "--worker" => {
+            let worker: Vec<OsString> = arguments.collect();
+            // Checked here, where a mistake ends the container at once instead of in a restart loop.
+            parse_worker(worker.iter().cloned())?;
+            Ok(Command::Init {
+                worker: Some(worker),
+            })
+        }
+        Some(other) => Err(UsageError::UnknownOption(shown(&other))),
+    }
+}
+
+fn parse_worker(mut arguments: impl Iterator<Item = OsString>) -> Result<WorkerOptions, UsageError> {
+    let component: ComponentId = arguments
+        .next()
+        .ok_or(UsageError::Missing("the component"))?
+        .to_string_lossy()
+        .parse()?;
+    // The socket follows from the component: a container's environment is shared by its components.
+    let mut options = WorkerOptions {
+        socket: component.socket(),
+        component,
+        runner: PathBuf::from("/usr/lib/rumi/python/rumi_runner.py"),
+        scratch: Vec::new(),
+    };
+    while let Some(option) = arguments.next() {
+        let mut value = || arguments.next().ok_or(UsageError::Missing("an option's value"));
+        match option.to_str() {
+            Some("--socket") => options.socket = value()?.into(),
+            Some("--runner") => options.runner = value()?.into(),
+            Some("--scratch") => options.scratch.push(value()?.into()),
+            _ => return Err(UsageError::UnknownOption(shown(&option))),
+        }
+    }
+    if options.scratch.is_empty() {
+        options.scratch = vec![PathBuf::from("/tmp"), PathBuf::from("/dev/shm")];
+    }
+    Ok(options)
+}
+
+fn shown(text: &OsString) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, UsageError> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        let lines = [
+            "",
+            "start",
+            "programs x",
+            "init x",
+            "init --worker",
+            "init --worker nonsense",
+            "worker",
+            "worker a:tool:b --socket",
+            "worker a:tool:b --other x",
+        ];
+        for line in lines {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_worker_knows_its_places() {
+        let Ok(Command::Worker(options)) = parsed("worker a:tool:b") else {
+            panic!("not a worker");
+        };
+        assert_eq!(options.socket, PathBuf::from("/run/rumi/a:tool:b.sock"));
+        assert_eq!(
+            options.scratch,
+            [PathBuf::from("/tmp"), PathBuf::from("/dev/shm")]
+        );
+        let Ok(Command::Worker(options)) = parsed("worker a:tool:b --socket /s --scratch /x") else {
+            panic!("not a worker");
+        };
+        assert_eq!(options.socket, PathBuf::from("/s"));
+        assert_eq!(options.scratch, [PathBuf::from("/x")]);
+    }
+}

@@ -1,0 +1,28 @@
+//! What the guest itself has to say, on stderr.
+
+use std::{
+    error::Error,
+    fmt::{Display, Write as _},
+    io::Write as _,
+};
+
+/// Writes one line. Nobody may be reading, and a supervisor must not end over that.
+pub(crate) fn line(text: &dyn Display) {
+    let text = format!("rumi-guest: {text}\n");
+    if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        // There is no second place to say so.
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if write!(text, ": {cause}").is_err() {
+            break;
+        }
+        source = cause.source();
+    }
+    text
+}

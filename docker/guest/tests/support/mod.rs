@@ -1,0 +1,340 @@
+//! The broker's side of a component's socket, on real sockets: tonic for the worker's
+//! attachment, plain bytes for the spares.
+
+use std::{
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rumi_proto::v1::{
+    Configure, MakeSpare, Wipe, WorkerCommand, WorkerEvent, worker_command,
+    worker_event::Event,
+    worker_server::{Worker, WorkerServer},
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+pub const COMPONENT: &str = "default:tool:probe";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One attached worker.
+pub struct Attachment {
+    commands: mpsc::Sender<Result<WorkerCommand, Status>>,
+    events: Streaming<WorkerEvent>,
+}
+
+impl Attachment {
+    pub async fn send(&self, command: worker_command::Command) {
+        let command = WorkerCommand {
+            command: Some(command),
+        };
+        self.commands.send(Ok(command)).await.unwrap();
+    }
+
+    pub async fn configure(&self, interpreter: &str) {
+        self.configure_as(COMPONENT, interpreter).await;
+    }
+
+    pub async fn configure_as(&self, component: &str, interpreter: &str) {
+        self.send(worker_command::Command::Configure(Configure {
+            component_id: component.to_owned(),
+            runner: "python".to_owned(),
+            interpreter: interpreter.to_owned(),
+            entry: "/opt/pack/tool.py".to_owned(),
+        }))
+        .await;
+    }
+
+    pub async fn make_spare(&self) {
+        self.send(worker_command::Command::MakeSpare(MakeSpare {})).await;
+    }
+
+    pub async fn wipe(&self, wipe_id: u64) {
+        self.send(worker_command::Command::Wipe(Wipe { wipe_id })).await;
+    }
+
+    /// The next event; `None` when the worker is gone.
+    pub async fn event(&mut self) -> Option<Event> {
+        timeout(PATIENCE, self.events.message())
+            .await
+            .expect("no event came")
+            .ok()
+            .flatten()
+            .and_then(|event| event.event)
+    }
+
+    /// The next event that `wanted` has something to say about.
+    pub async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+        loop {
+            let event = self.event().await.expect("the worker is gone");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    }
+}
+
+struct Service(mpsc::Sender<Attachment>);
+
+#[tonic::async_trait]
+impl Worker for Service {
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<WorkerCommand, Status>> + Send>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<WorkerEvent>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let (commands, receiver) = mpsc::channel(64);
+        let attachment = Attachment {
+            commands,
+            events: request.into_inner(),
+        };
+        self.0.send(attachment).await.map_err(|_| Status::unavailable("gone"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// A running broker; dropping it closes everything it has, as a kill would.
+pub struct Broker {
+    attachments: mpsc::Receiver<Attachment>,
+    spares: mpsc::Receiver<UnixStream>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    pub fn start(socket: &Path) -> Self {
+        if socket.exists() {
+            std::fs::remove_file(socket).unwrap();
+        }
+        let listener = UnixListener::bind(socket).unwrap();
+        let (attached, attachments) = mpsc::channel(8);
+        let (spare, spares) = mpsc::channel(8);
+        let (streams, incoming) = mpsc::channel::<std::io::Result<UnixStream>>(8);
+        let accept = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut first = [0; 4];
+                if stream.readable().await.is_err() {
+                    continue;
+                }
+                // Nothing is taken from the stream, so either server finds it whole.
+                let seen = rustix::net::recv(&stream, &mut first[..], rustix::net::RecvFlags::PEEK);
+                let sent = match seen {
+                    Ok(_) if &first == b"POST" => spare.send(stream).await.is_ok(),
+                    Ok(_) => streams.send(Ok(stream)).await.is_ok(),
+                    Err(_) => true,
+                };
+                assert!(sent, "the test is over");
+            }
+        });
+        let serve = tokio::spawn(async move {
+            tonic::transport::Server::builder()
+                .add_service(WorkerServer::new(Service(attached)))
+                .serve_with_incoming(ReceiverStream::new(incoming))
+                .await
+                .unwrap();
+        });
+        Self {
+            attachments,
+            spares,
+            tasks: vec![accept, serve],
+        }
+    }
+
+    /// A worker that has said hello.
+    pub async fn attached(&mut self) -> Attachment {
+        let mut attachment = timeout(PATIENCE, self.attachments.recv())
+            .await
+            .expect("no worker attached")
+            .unwrap();
+        let hello = attachment.event().await;
+        assert!(matches!(hello, Some(Event::Hello(_))), "{hello:?}");
+        attachment
+    }
+
+    pub async fn spare(&mut self) -> Spare {
+        let stream = timeout(PATIENCE, self.spares.recv())
+            .await
+            .expect("no spare came")
+            .unwrap();
+        let pid = stream.peer_cred().unwrap().pid().unwrap();
+        let stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut spare = Spare { stream, pid };
+        spare.upgrade();
+        spare
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// The broker's end of a spare's connection.
+pub struct Spare {
+    stream: std::os::unix::net::UnixStream,
+    pub pid: i32,
+}
+
+impl Spare {
+    fn upgrade(&mut self) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        assert!(request.starts_with(b"POST /rumi.v1.Worker/Spare HTTP/1.1\r\n"));
+        self.stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: rumi-spare\r\n\r\n")
+            .unwrap();
+    }
+
+    pub fn exchange(&mut self, frame: &serde_json::Value) -> serde_json::Value {
+        let text = frame.to_string();
+        self.stream
+            .write_all(&u32::try_from(text.len()).unwrap().to_be_bytes())
+            .unwrap();
+        self.stream.write_all(text.as_bytes()).unwrap();
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut answer).unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// Prepares for `entry` and makes the one call.
+    pub fn call(mut self, entry: &Path, args: &serde_json::Value) -> serde_json::Value {
+        let ready = self.exchange(&serde_json::json!({
+            "type": "prepare", "entry": entry, "component_id": COMPONENT,
+            "limits": {"output_bytes": 65536, "nofile": 256},
+        }));
+        assert_eq!(ready["type"], "ready", "{ready}");
+        self.exchange(&serde_json::json!({"type": "call", "invocation": "1", "args": args}))
+    }
+}
+
+/// A directory with a socket, a tool and a scratch directory for one worker.
+pub struct Place {
+    pub directory: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("scratch")).unwrap();
+        Self { directory }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    pub fn scratch(&self) -> PathBuf {
+        self.directory.path().join("scratch")
+    }
+
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn worker_arguments(&self) -> Vec<String> {
+        let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/python/rumi_runner.py");
+        [
+            COMPONENT,
+            "--socket",
+            self.socket().to_str().unwrap(),
+            "--scratch",
+            self.scratch().to_str().unwrap(),
+            "--runner",
+            runner.to_str().unwrap(),
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    pub fn worker(&self) -> Guest {
+        Guest::start(&[], "worker", &self.worker_arguments())
+    }
+}
+
+/// A running guest, killed when the test is over.
+pub struct Guest(pub Child);
+
+impl Guest {
+    /// `before` is a program, with its arguments, that is to run the guest.
+    pub fn start(before: &[&str], command: &str, arguments: &[String]) -> Self {
+        // Whoever runs the tests may have descriptors open that a container has not.
+        let child = Command::new("/bin/sh")
+            .args(["-c", "exec 3>&- 4>&- 5>&- 6>&-; exec \"$@\"", "sh"])
+            .args(before)
+            .arg(env!("CARGO_BIN_EXE_rumi-guest"))
+            .arg(command)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+pub fn python() -> String {
+    ["/usr/bin/python3.11", "/usr/bin/python3", "/usr/local/bin/python3"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("these tests need a Python interpreter")
+        .to_owned()
+}
+
+/// Direct children of a process.
+pub fn children(pid: i32) -> Vec<i32> {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(|child| child.parse().unwrap())
+        .collect()
+}
+
+pub fn signal(pid: i32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Waits until `check` has something, for as long as the tests wait for anything.
+pub async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}: waited in vain");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
