@@ -2,13 +2,27 @@
 //! that cannot be changed unnoticed. `docs/audit-format.md` is the format; this crate writes it,
 //! reads it back and verifies it.
 
+mod chain;
+mod clock;
 mod error;
+mod ids;
+mod json;
+mod keeper;
+mod key;
+mod line;
+mod lines;
 mod log;
 pub mod note;
+mod open;
+mod parse;
 pub mod query;
 mod record;
 mod recorded;
+mod recovery;
+mod segment;
+mod tree;
 pub mod verify;
+mod writer;
 
 pub use error::{Failure, OpenError, Unavailable};
 pub use log::{Durability, Health, Log, LogOptions};

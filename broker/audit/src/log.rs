@@ -1,12 +1,17 @@
 //! The log that the broker writes.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{OpenError, Unavailable};
+use crate::keeper::Keeper;
+use crate::line::{Body, Decided, Phase};
 use crate::note::PublicKey;
+use crate::open;
 use crate::record::{Admin, Decision, PolicyChange, RecordId};
-use crate::recorded::Recorded;
+use crate::recorded::{Recorded, Ticket};
 
 /// What a record must survive before it counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,91 +66,157 @@ pub struct Health {
     pub lost: u64,
 }
 
-/// The one writer of a log. Clones share it.
+/// The one writer of a log. Clones share it; the last one to go closes it.
 #[derive(Debug, Clone)]
-pub struct Log {}
+pub struct Log(Arc<Owner>);
+
+#[derive(Debug)]
+struct Owner {
+    keeper: Arc<Keeper>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.keeper.stop();
+        let thread = self.thread.lock().map(|mut thread| thread.take());
+        if let Ok(Some(thread)) = thread {
+            // A thread that died has marked the log as failed; there is nothing to add here.
+            drop(thread.join());
+        }
+        // The same holds for what closing runs into: it has ended the log, and nobody is left to be told.
+        drop(self.keeper.close());
+    }
+}
 
 impl Log {
     /// Opens or makes a log, recovering what a crash left.
     ///
     /// # Errors
     /// The log cannot be trusted or written; the message names the remedy.
-    pub fn open(_options: LogOptions) -> Result<Self, OpenError> {
-        Err(OpenError::Unavailable(Unavailable::Closed))
+    pub fn open(options: LogOptions) -> Result<Self, OpenError> {
+        let dir = options.dir.clone();
+        let keeper = Arc::new(open::open(options)?);
+        let thread = std::thread::Builder::new()
+            .name("audit-keeper".to_owned())
+            .spawn({
+                let keeper = Arc::clone(&keeper);
+                move || keeper.run()
+            })
+            .map_err(OpenError::io("start the thread that signs", &dir))?;
+        Ok(Self(Arc::new(Owner {
+            keeper,
+            thread: Mutex::new(Some(thread)),
+        })))
     }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.0.keeper
+    }
+
     /// Writes an `allow` decision and binds the permit to it.
     ///
     /// # Errors
     /// The record was not written: the request must be refused with `audit_unavailable`.
     pub async fn record<P>(
         &self,
-        _decision: Decision<'_>,
-        _permit: P,
+        decision: Decision<'_>,
+        permit: P,
     ) -> Result<Recorded<P>, Unavailable> {
-        Err(Unavailable::Closed)
+        let id = self.keeper().id()?;
+        let decided = Decided::new(id, &decision, None);
+        let seq = self.keeper().append(Phase::Decision, decided.bytes())?;
+        // Made before anything is waited for: a caller who goes away meanwhile leaves an outcome.
+        let ticket = Ticket::new(self.clone(), id, decided);
+        self.keeper().settled(seq).await?;
+        Ok(Recorded::new(permit, ticket))
     }
+
     /// Writes a `deny` decision.
     ///
     /// # Errors
     /// The record was not written.
     pub async fn record_denial(
         &self,
-        _decision: Decision<'_>,
-        _reason: &str,
+        decision: Decision<'_>,
+        reason: &str,
     ) -> Result<RecordId, Unavailable> {
-        Err(Unavailable::Closed)
+        let id = self.keeper().id()?;
+        let decided = Decided::new(id, &decision, Some(reason));
+        let seq = self.keeper().append(Phase::Decision, decided.bytes())?;
+        self.keeper().settled(seq).await?;
+        Ok(id)
     }
+
     /// Writes what an administrator did.
     ///
     /// # Errors
     /// The record was not written: the act must be refused.
-    pub async fn admin(&self, _admin: Admin<'_>) -> Result<RecordId, Unavailable> {
-        Err(Unavailable::Closed)
+    pub async fn admin(&self, admin: Admin<'_>) -> Result<RecordId, Unavailable> {
+        let id = self.keeper().id()?;
+        self.write(id, Phase::Admin, &Body::admin(id, &admin)).await
     }
+
     /// Writes that a policy came into force.
     ///
     /// # Errors
     /// The record was not written.
-    pub async fn policy(&self, _change: PolicyChange<'_>) -> Result<RecordId, Unavailable> {
-        Err(Unavailable::Closed)
+    pub async fn policy(&self, change: PolicyChange<'_>) -> Result<RecordId, Unavailable> {
+        let id = self.keeper().id()?;
+        self.write(id, Phase::Policy, &Body::policy(id, &change))
+            .await
     }
+
+    async fn write(&self, id: RecordId, phase: Phase, body: &Body) -> Result<RecordId, Unavailable> {
+        let seq = self.keeper().append(phase, body.bytes())?;
+        self.keeper().settled(seq).await?;
+        Ok(id)
+    }
+
     /// Keyed digest of a secret: equal secrets can be recognised, none can be guessed without the key.
     #[must_use]
-    pub fn fingerprint(&self, _secret: &[u8]) -> String {
-        String::new()
+    pub fn fingerprint(&self, secret: &[u8]) -> String {
+        self.keeper().key().fingerprint(secret)
     }
+
     /// The key that verifies this log.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        PublicKey {
-            name: String::new(),
-            bytes: [0; 32],
-        }
+        self.keeper().key().public().clone()
     }
-    /// How the log is; an error once it takes no more records.
+
+    /// How the log is.
     ///
     /// # Errors
     /// The log has failed or is closed.
     pub fn health(&self) -> Result<Health, Unavailable> {
-        Err(Unavailable::Closed)
+        let (records, signed) = self.keeper().sizes()?;
+        Ok(Health {
+            records,
+            signed,
+            lost: self.keeper().lost(),
+        })
     }
-    /// Outcomes that could not be written, kept countable after a failure.
+
+    /// Outcomes that could not be written, countable after a failure too.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        0
+        self.keeper().lost()
     }
+
     /// Brings everything to the disk and signs it. Blocks.
     ///
     /// # Errors
     /// The log has failed.
     pub fn flush(&self) -> Result<(), Unavailable> {
-        Err(Unavailable::Closed)
+        self.keeper().commit(true)
     }
+
     /// Flushes, signs, and takes no more records. Blocks.
     ///
     /// # Errors
-    /// The log had failed before.
+    /// The log had failed before, or fails now.
     pub fn close(&self) -> Result<(), Unavailable> {
-        Err(Unavailable::Closed)
+        self.keeper().close()
     }
 }

@@ -1,12 +1,57 @@
 //! A permit that was recorded, and the promise of an outcome.
 
 use crate::error::Unavailable;
+use crate::line::{Body, Decided, Phase};
+use crate::log::Log;
 use crate::record::{Outcome, RecordId};
+
+/// The outcome of a decision whose effect nobody reported on.
+const ABANDONED: &str = "abandoned";
 
 /// What remains of a recorded decision until its outcome is written.
 #[derive(Debug)]
 pub(crate) struct Ticket {
+    log: Log,
     id: RecordId,
+    decided: Decided,
+    open: bool,
+}
+
+impl Ticket {
+    pub(crate) fn new(log: Log, id: RecordId, mut decided: Decided) -> Self {
+        decided.forget_detail();
+        Self {
+            log,
+            id,
+            decided,
+            open: true,
+        }
+    }
+
+    /// Writes the last record of the decision. The ticket is spent before anything is waited for, so that a
+    /// caller who goes away meanwhile does not leave a second, contradicting one.
+    async fn settle(mut self, phase: Phase, body: Body) -> Result<RecordId, Unavailable> {
+        self.open = false;
+        match self.log.keeper().append(phase, body.bytes()) {
+            Ok(seq) => self.log.keeper().settled(seq).await?,
+            Err(end) => {
+                self.log.keeper().lose();
+                return Err(end);
+            }
+        }
+        Ok(self.id)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.open {
+            let body = self.decided.outcome(ABANDONED, &Outcome::default());
+            if self.log.keeper().append(Phase::Outcome, body.bytes()).is_err() {
+                self.log.keeper().lose();
+            }
+        }
+    }
 }
 
 /// Proof that a decision stands in the log. Not `Clone`: one record allows one effect.
@@ -26,16 +71,22 @@ pub struct Denied {
 }
 
 impl<P> Recorded<P> {
+    pub(crate) fn new(permit: P, ticket: Ticket) -> Self {
+        Self { permit, ticket }
+    }
+
     /// Id of the record.
     #[must_use]
     pub fn id(&self) -> RecordId {
         self.ticket.id
     }
+
     /// The permit.
     #[must_use]
     pub fn get(&self) -> &P {
         &self.permit
     }
+
     /// Trades the permit for what a second look makes of it.
     ///
     /// # Errors
@@ -50,12 +101,19 @@ impl<P> Recorded<P> {
             Err(denial) => Err((Denied { ticket }, denial)),
         }
     }
+
     /// Writes the outcome.
     ///
     /// # Errors
     /// The log takes no more records.
-    pub async fn finish(self, _outcome: Outcome<'_>) -> Result<RecordId, Unavailable> {
-        Err(Unavailable::Closed)
+    pub async fn finish(self, outcome: Outcome<'_>) -> Result<RecordId, Unavailable> {
+        let reason = if outcome.ok {
+            "ok"
+        } else {
+            outcome.error.unwrap_or("failed")
+        };
+        let body = self.ticket.decided.outcome(reason, &outcome);
+        self.ticket.settle(Phase::Outcome, body).await
     }
 }
 
@@ -65,11 +123,13 @@ impl Denied {
     pub fn id(&self) -> RecordId {
         self.ticket.id
     }
+
     /// Writes the denial under the id of the decision it replaces.
     ///
     /// # Errors
     /// The log takes no more records.
-    pub async fn record(self, _reason: &str, _sentence: &str) -> Result<RecordId, Unavailable> {
-        Err(Unavailable::Closed)
+    pub async fn record(self, reason: &str, sentence: &str) -> Result<RecordId, Unavailable> {
+        let body = self.ticket.decided.denial(reason, sentence);
+        self.ticket.settle(Phase::Decision, body).await
     }
 }

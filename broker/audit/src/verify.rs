@@ -1,8 +1,13 @@
 //! Checks a log with nothing but its files and the public key.
 
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
+use crate::chain::{Chain, Place};
+use crate::lines::{Lines, Next};
 use crate::note::{Checkpoint, PublicKey};
+use crate::segment::{CHECKPOINT, Segment};
 
 /// What a log that verifies holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,10 @@ impl Finding {
     }
 }
 
+/// How often, and for how long each time, a line that a running broker may still be writing is waited for.
+const WAITS: u32 = 10;
+const WAIT: Duration = Duration::from_millis(20);
+
 /// Verifies the whole log in `dir`. `last_known` is a checkpoint that was kept elsewhere: the log must contain it.
 ///
 /// # Errors
@@ -63,11 +72,130 @@ pub fn verify(
     key: &PublicKey,
     last_known: Option<&Checkpoint>,
 ) -> Result<Summary, Finding> {
-    let _unused = (key, last_known);
-    Err(Finding {
-        file: dir.to_path_buf(),
-        line: None,
-        seq: None,
-        what: "not verified yet".to_owned(),
+    // Read before the records, because a running broker adds to both in the other order.
+    let path = dir.join(CHECKPOINT);
+    let checkpoint = Checkpoint::read(&path).map_err(|error| Finding::of(&path, error))?;
+    checkpoint
+        .verify(key)
+        .map_err(|error| Finding::of(&path, error))?;
+    if let Some(last_known) = last_known {
+        last_known
+            .verify(key)
+            .map_err(|error| Finding::of(Path::new("last-known checkpoint"), error))?;
+    }
+    let segments = Segment::list(dir).map_err(|error| Finding::of(dir, error))?;
+    let mut pass = Pass {
+        key,
+        signed: checkpoint.size(),
+        expected: [Some(&checkpoint), last_known],
+        chain: Chain::default(),
+    };
+    for (number, segment) in segments.iter().enumerate() {
+        pass.segment(segment, number as u64, number + 1 == segments.len())?;
+    }
+    pass.complete(dir)?;
+    Ok(Summary {
+        records: pass.chain.size(),
+        signed: checkpoint.size(),
+        segments: segments.len() as u64,
+        root: pass.chain.root(),
     })
+}
+
+impl Finding {
+    fn of(file: &Path, error: impl std::fmt::Display) -> Self {
+        Self {
+            file: file.to_path_buf(),
+            line: None,
+            seq: None,
+            what: error.to_string(),
+        }
+    }
+}
+
+/// One pass over all records.
+struct Pass<'a> {
+    key: &'a PublicKey,
+    signed: u64,
+    expected: [Option<&'a Checkpoint>; 2],
+    chain: Chain,
+}
+
+impl Pass<'_> {
+    fn wrong(&self, segment: &Segment, line: u64, what: impl Into<String>) -> Finding {
+        Finding {
+            file: segment.path.clone(),
+            line: Some(line),
+            seq: Some(self.chain.size()),
+            what: what.into(),
+        }
+    }
+
+    fn segment(&mut self, segment: &Segment, number: u64, last: bool) -> Result<(), Finding> {
+        if segment.first != self.chain.size() {
+            return Err(self.wrong(segment, 1, "the segment is not the one that must come here"));
+        }
+        let io = |error| Finding::of(&segment.path, error);
+        let mut lines = Lines::open(&segment.path).map_err(io)?;
+        let mut waits = 0;
+        let mut place = Place::First(self.key, number);
+        loop {
+            let line = lines.count() + 1;
+            match lines.next().map_err(io)? {
+                Next::Line(marked) => {
+                    if let Err(what) = self.chain.check(marked, place) {
+                        return Err(self.wrong(segment, line, what));
+                    }
+                    place = Place::Within;
+                    self.hold_against_checkpoints(segment, line)?;
+                }
+                Next::Torn if last && self.chain.size() >= self.signed && waits < WAITS => {
+                    waits += 1;
+                    sleep(WAIT);
+                }
+                Next::Torn => return Err(self.wrong(segment, line, "the line is cut off")),
+                Next::TooLong => {
+                    return Err(self.wrong(segment, line, "longer than a line may be"));
+                }
+                Next::End if line == 1 && !last => {
+                    return Err(self.wrong(segment, line, "the segment is empty"));
+                }
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    fn hold_against_checkpoints(&self, segment: &Segment, line: u64) -> Result<(), Finding> {
+        for checkpoint in self.expected.into_iter().flatten() {
+            if checkpoint.size() == self.chain.size() && *checkpoint.root() != self.chain.root() {
+                return Err(Finding {
+                    file: segment.path.clone(),
+                    line: Some(line),
+                    seq: self.chain.size().checked_sub(1),
+                    what: format!(
+                        "the {} records up to here are not those that were signed",
+                        checkpoint.size()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&self, dir: &Path) -> Result<(), Finding> {
+        for checkpoint in self.expected.into_iter().flatten() {
+            if self.chain.size() < checkpoint.size() {
+                return Err(Finding {
+                    file: dir.to_path_buf(),
+                    line: None,
+                    seq: Some(self.chain.size()),
+                    what: format!(
+                        "the log ends before this record, but {} records were signed",
+                        checkpoint.size()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
 }
