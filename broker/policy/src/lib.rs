@@ -1,0 +1,59 @@
+//! What may be asked, and by whom.
+//!
+//! This crate is pure: it reads no file, opens no socket and knows no clock. It turns the
+//! admin's files into a [`PolicySet`] and answers requests against it. An answer is a
+//! [`Permit`], which nothing outside this crate can make, or a [`Denial`].
+
+pub mod addresses;
+mod capability;
+mod compile;
+mod denial;
+pub mod edit;
+mod grant;
+mod host;
+mod ids;
+mod json;
+pub mod manifest;
+mod method;
+mod path;
+mod pattern;
+mod permission;
+mod problem;
+mod reason;
+mod rules;
+mod scope;
+mod set;
+mod spelling;
+mod stamp;
+mod url;
+
+pub use addresses::Cidr;
+pub use capability::env_read::{EnvFound, EnvRead, EnvReadAsk, EnvTerms};
+pub use capability::file_read::{
+    FileRead, FileReadAction, FileReadAsk, FileReadFacts, FileReadFound, FileTerms,
+};
+pub use capability::file_write::{
+    Existing, FileWrite, FileWriteAction, FileWriteAsk, FileWriteFacts, FileWriteFound,
+    FileWriteTerms, RenameFound,
+};
+pub use capability::network::{Network, NetworkAsk, NetworkFacts, NetworkFound, NetworkTerms};
+pub use capability::terminal::{
+    Terminal, TerminalAsk, TerminalFacts, TerminalFound, TerminalTerms,
+};
+pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
+pub use denial::{Denial, Remedy};
+pub use grant::{
+    Command, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant, Permissions, TerminalGrant,
+};
+pub use host::{Domain, Host, Port, Scheme};
+pub use ids::{ComponentId, EnvKey, Kind, PackId};
+pub use method::HttpMethod;
+pub use path::{AbsPath, RelPath};
+pub use pattern::Pattern;
+pub use permission::Permission;
+pub use problem::Problem;
+pub use reason::Reason;
+pub use scope::Scope;
+pub use set::{MAX_FILE_BYTES, PolicySet, PolicySource, SourceFile};
+pub use spelling::SpellingError;
+pub use stamp::{PolicyHash, UnixMillis};

@@ -1,0 +1,197 @@
+//! Reading, listing and looking at files.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::place::{Patterns, Place, shown};
+use super::sealed::Judge;
+use super::{Capability, FileKind};
+use crate::compile::{Rights, Scopes};
+use crate::denial::{Denial, Remedy};
+use crate::ids::ComponentId;
+use crate::path::AbsPath;
+use crate::permission::Permission;
+use crate::reason::Reason;
+use crate::rules::forbidden::Forbidden;
+use crate::rules::{FileRule, Slot};
+
+/// Marker of the permission `file_read`.
+#[derive(Debug)]
+pub enum FileRead {}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileReadAsk {
+    pub action: FileReadAction,
+    pub path: AbsPath,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileReadAction {
+    /// A `length` of 0 means to the end of the file.
+    Read {
+        offset: u64,
+        length: u64,
+    },
+    List,
+    Stat,
+}
+
+/// Where to open what was asked for: `relative` below a descriptor of `root`.
+#[derive(Debug)]
+pub struct FileTerms {
+    place: Place,
+}
+
+impl FileTerms {
+    pub fn root(&self) -> &AbsPath {
+        &self.place.root
+    }
+
+    /// Empty for the granted directory itself.
+    pub fn relative(&self) -> &str {
+        &self.place.relative
+    }
+
+    pub fn max_bytes(&self) -> u64 {
+        self.place.rule.max_bytes.value
+    }
+
+    /// Whether a listing of the asked directory may show this child.
+    pub fn shows(&self, name: &str, kind: FileKind) -> bool {
+        let globs = &self.place.rule.globs;
+        let joined;
+        let relative = if self.place.relative.is_empty() {
+            name
+        } else {
+            joined = format!("{}/{name}", self.place.relative);
+            &joined
+        };
+        !globs.excludes(relative) && (kind == FileKind::Directory || globs.includes(relative))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileReadFound {
+    pub kind: FileKind,
+    pub size: u64,
+    /// What the kernel calls the opened root and the opened file.
+    pub real_root: AbsPath,
+    pub real_path: AbsPath,
+    pub links: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileReadFacts {
+    /// How many bytes this read may return, even if the file grows meanwhile.
+    pub bytes: u64,
+    /// The file has other names, possibly outside the granted directory; worth a note.
+    pub hard_links: bool,
+}
+
+impl Capability for FileRead {
+    const PERMISSION: Permission = Permission::FileRead;
+
+    fn action(ask: &FileReadAsk) -> &'static str {
+        match ask.action {
+            FileReadAction::Read { .. } => "read",
+            FileReadAction::List => "list",
+            FileReadAction::Stat => "stat",
+        }
+    }
+
+    fn target(ask: &FileReadAsk) -> Cow<'_, str> {
+        ask.path.as_str().into()
+    }
+}
+
+impl Judge for FileRead {
+    type Ask = FileReadAsk;
+    type Terms = FileTerms;
+    type Found = FileReadFound;
+    type Confirmed = FileReadFacts;
+    type Rule = FileRule;
+
+    fn slot(rights: &Rights) -> &Slot<FileRule> {
+        &rights.file_read
+    }
+
+    fn ask(
+        caller: &ComponentId,
+        rule: &Arc<FileRule>,
+        ask: &FileReadAsk,
+    ) -> Result<FileTerms, Denial> {
+        let patterns = match ask.action {
+            FileReadAction::Read { .. } => Patterns::Apply,
+            FileReadAction::List | FileReadAction::Stat => Patterns::ApplyOnceKnown,
+        };
+        match Place::find(rule, &ask.path, patterns, Permission::FileRead) {
+            Ok(place) => Ok(FileTerms { place }),
+            Err(denial) if denial.reason == Reason::OutsideDirectory => {
+                let name = ask.path.file_name().unwrap_or_default();
+                let would_do = ask.action == FileReadAction::List || rule.globs.allows(name);
+                let remedy = grant_of(caller, &rule.limits.forbidden, ask);
+                Err(denial.with_remedy(remedy.filter(|_| would_do)))
+            }
+            Err(denial) => Err(denial),
+        }
+    }
+
+    fn remedy(scopes: &Scopes, caller: &ComponentId, ask: &FileReadAsk) -> Option<Remedy> {
+        grant_of(
+            caller,
+            &scopes.file(Permission::FileRead)?.limits.forbidden,
+            ask,
+        )
+    }
+
+    fn confirm(
+        _: &ComponentId,
+        ask: &FileReadAsk,
+        terms: &FileTerms,
+        found: &FileReadFound,
+    ) -> Result<FileReadFacts, Denial> {
+        let is_directory = found.kind == FileKind::Directory;
+        terms
+            .place
+            .check_real(&ask.path, &found.real_root, &found.real_path, is_directory)?;
+        let hard_links = found.kind == FileKind::File && found.links > 1;
+        let bytes = match ask.action {
+            FileReadAction::Stat => 0,
+            FileReadAction::List if is_directory => 0,
+            FileReadAction::List => return Err(wrong_kind(ask, "a directory")),
+            FileReadAction::Read { offset, length } if found.kind == FileKind::File => {
+                let rest = found.size.saturating_sub(offset);
+                let bytes = if length == 0 { rest } else { length.min(rest) };
+                let most = terms.place.rule.max_bytes;
+                if bytes > most.value {
+                    let sentence = format!("a read returns at most {} bytes", most.value);
+                    return Err(Denial::new(most.reason, sentence));
+                }
+                bytes
+            }
+            FileReadAction::Read { .. } => return Err(wrong_kind(ask, "a regular file")),
+        };
+        Ok(FileReadFacts { bytes, hard_links })
+    }
+}
+
+fn wrong_kind(ask: &FileReadAsk, kind: &str) -> Denial {
+    Denial::new(
+        Reason::NotAFile,
+        format!("`{}` is not {kind}", shown(&ask.path)),
+    )
+}
+
+/// The narrowest directory that would do: the one listed, or the one the file is in. Never `/`,
+/// which is not narrow.
+fn grant_of(caller: &ComponentId, forbidden: &Forbidden, ask: &FileReadAsk) -> Option<Remedy> {
+    if forbidden.covers(&ask.path).is_some() {
+        return None;
+    }
+    let directory = match ask.action {
+        FileReadAction::List => ask.path.clone(),
+        FileReadAction::Read { .. } | FileReadAction::Stat => ask.path.parent()?,
+    };
+    let values = [directory.to_string()];
+    (!directory.is_root()).then(|| Remedy::grant_add(caller, Permission::FileRead, values))
+}

@@ -1,0 +1,116 @@
+//! Where a path stands: below which granted directory, and whether anything forbids it.
+
+use std::sync::Arc;
+
+use crate::denial::Denial;
+use crate::path::AbsPath;
+use crate::permission::Permission;
+use crate::reason::Reason;
+use crate::rules::FileRule;
+
+/// A path as a granted directory and what is left below it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) rule: Arc<FileRule>,
+    pub(crate) root: AbsPath,
+    pub(crate) relative: String,
+}
+
+/// Whether the grant's `patterns` are asked about a path. They speak of files, so a directory
+/// need not match them; `exclude` is asked about everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patterns {
+    Apply,
+    ApplyOnceKnown,
+}
+
+pub(crate) fn forbidden(path: &AbsPath, entry: &str) -> Denial {
+    let sentence = format!("`{}` is out of bounds for every component", shown(path));
+    Denial::new(Reason::ForbiddenByScope, sentence).with_detail(format!(
+        "`{entry}` is forbidden to all by the scope or the broker"
+    ))
+}
+
+pub(crate) fn shown(path: &AbsPath) -> String {
+    crate::spelling::excerpt(path.as_str())
+}
+
+fn excluded(path: &AbsPath) -> Denial {
+    let sentence = format!(
+        "the patterns of this component's grant leave out `{}`",
+        shown(path)
+    );
+    Denial::new(Reason::PatternExcluded, sentence)
+}
+
+impl Place {
+    /// Finds the nearest granted directory above `path`. An exclusion counts from every granted
+    /// directory above it, so that granting a directory twice loosens nothing.
+    pub(crate) fn find(
+        rule: &Arc<FileRule>,
+        path: &AbsPath,
+        patterns: Patterns,
+        permission: Permission,
+    ) -> Result<Self, Denial> {
+        if let Some(entry) = rule.limits.forbidden.covers(path) {
+            return Err(forbidden(path, entry));
+        }
+        let mut nearest = None;
+        let mut known = false;
+        for (root, relative) in rule.roots.above(path) {
+            known = true;
+            if rule.globs.excludes(relative) {
+                return Err(excluded(path));
+            }
+            let fits = patterns != Patterns::Apply || rule.globs.includes(relative);
+            if nearest.is_none() && fits {
+                nearest = Some((root, relative));
+            }
+        }
+        match nearest {
+            Some((root, relative)) => Ok(Self {
+                rule: rule.clone(),
+                root: root.clone(),
+                relative: relative.to_owned(),
+            }),
+            None if known => Err(excluded(path)),
+            None => {
+                let sentence = format!(
+                    "`{}` is not below a directory that `{permission}` was granted for",
+                    shown(path)
+                );
+                Err(Denial::new(Reason::OutsideDirectory, sentence))
+            }
+        }
+    }
+
+    /// Judges where the path led once links were followed. The walk below the root's descriptor
+    /// has confined it already; this holds the forbidden list and the patterns against the name
+    /// the kernel gives it, so that no link gets round them.
+    pub(crate) fn check_real(
+        &self,
+        asked: &AbsPath,
+        real_root: &AbsPath,
+        real_path: &AbsPath,
+        is_directory: bool,
+    ) -> Result<(), Denial> {
+        if let Some(entry) = self.rule.limits.forbidden.covers(real_path) {
+            return Err(forbidden(asked, entry));
+        }
+        let Some(relative) = real_path.strip_prefix(real_root) else {
+            let sentence = format!("`{}` leads out of the granted directory", shown(asked));
+            return Err(Denial::new(Reason::OutsideDirectory, sentence)
+                .with_detail(format!("it leads to `{}`", shown(real_path))));
+        };
+        if self.rule.globs.excludes(relative) {
+            return Err(excluded(asked));
+        }
+        // A directory among the files must not be opened by a name that only files may have,
+        // and the name asked for counts as much as the name it led to.
+        let fits = |relative| self.rule.globs.includes(relative);
+        if is_directory || (fits(relative) && fits(&self.relative)) {
+            return Ok(());
+        }
+        Err(excluded(asked))
+    }
+}

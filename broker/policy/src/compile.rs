@@ -1,0 +1,180 @@
+//! From a grant and the scopes to the rules a request meets.
+
+use std::sync::Arc;
+
+use crate::grant::{EnvGrant, FileGrant, Grant, NetworkGrant, TerminalGrant};
+use crate::host::Port;
+use crate::json::JsonError;
+use crate::permission::Permission;
+use crate::rules::domains::Domains;
+use crate::rules::globs::Globs;
+use crate::rules::roots::Roots;
+use crate::rules::{Ceiling, EnvRule, FileRule, NetworkRule, Slot, TerminalRule};
+use crate::scope::{Bound, EnvTerms, FileTerms, NetworkTerms, Scope, TerminalTerms, Terms};
+
+/// The effective rights of one component.
+#[derive(Debug)]
+pub struct Rights {
+    pub(crate) file: Arc<str>,
+    pub(crate) grant: Grant,
+    pub(crate) file_read: Slot<FileRule>,
+    pub(crate) file_write: Slot<FileRule>,
+    pub(crate) env_read: Slot<EnvRule>,
+    pub(crate) terminal: Slot<TerminalRule>,
+    pub(crate) network: Slot<NetworkRule>,
+}
+
+/// The scopes that were read, each where its permission looks for it.
+#[derive(Debug, Default)]
+pub struct Scopes {
+    list: Vec<Scope>,
+}
+
+impl Scopes {
+    pub(crate) fn insert(&mut self, scope: Scope) {
+        self.list.push(scope);
+    }
+
+    pub(crate) fn get(&self, permission: Permission) -> Option<&Scope> {
+        self.list
+            .iter()
+            .find(|scope| scope.permission() == permission)
+    }
+
+    pub(crate) fn file(&self, permission: Permission) -> Option<&FileTerms> {
+        match &self.get(permission)?.terms {
+            Terms::FileRead(terms) | Terms::FileWrite(terms) => Some(terms),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn env(&self) -> Option<&EnvTerms> {
+        match &self.get(Permission::EnvRead)?.terms {
+            Terms::EnvRead(terms) => Some(terms),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn terminal(&self) -> Option<&TerminalTerms> {
+        match &self.get(Permission::Terminal)?.terms {
+            Terms::Terminal(terms) => Some(terms),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn network(&self) -> Option<&NetworkTerms> {
+        match &self.get(Permission::Network)?.terms {
+            Terms::Network(terms) => Some(terms),
+            _ => None,
+        }
+    }
+}
+
+impl Rights {
+    pub(crate) fn compile(file: &str, grant: Grant, scopes: &Scopes) -> Result<Self, JsonError> {
+        let file_slot = |grant: Option<&FileGrant>, permission| {
+            let terms = scopes.file(permission);
+            slot(
+                grant,
+                |grant| grant.enabled,
+                terms,
+                |grant, terms| file_rule(grant, terms, permission),
+            )
+        };
+        Ok(Self {
+            file: file.into(),
+            file_read: file_slot(grant.file_read(), Permission::FileRead)?,
+            file_write: file_slot(grant.file_write(), Permission::FileWrite)?,
+            env_read: slot(grant.env_read(), |g| g.enabled, scopes.env(), env_rule)?,
+            terminal: slot(
+                grant.terminal(),
+                |g| g.enabled,
+                scopes.terminal(),
+                terminal_rule,
+            )?,
+            network: slot(
+                grant.network(),
+                |g| g.enabled,
+                scopes.network(),
+                network_rule,
+            )?,
+            grant,
+        })
+    }
+}
+
+fn slot<G, T, R>(
+    grant: Option<&G>,
+    enabled: impl Fn(&G) -> bool,
+    terms: Option<&T>,
+    rule: impl Fn(&G, &T) -> Result<R, JsonError>,
+) -> Result<Slot<R>, JsonError> {
+    Ok(match (grant, terms) {
+        (None, _) => Slot::Missing,
+        (Some(grant), _) if !enabled(grant) => Slot::Disabled,
+        (Some(_), None) => Slot::ScopeInvalid,
+        (Some(grant), Some(terms)) => Slot::Ready(Arc::new(rule(grant, terms)?)),
+    })
+}
+
+fn ceiling(granted: Option<u64>, bound: Bound) -> Ceiling {
+    Ceiling::of(granted, bound.default, bound.limit)
+}
+
+fn file_rule(
+    grant: &FileGrant,
+    terms: &FileTerms,
+    permission: Permission,
+) -> Result<FileRule, JsonError> {
+    let exclude = grant.exclude.as_deref().unwrap_or(&terms.exclude);
+    let globs = Globs::new(grant.patterns.as_deref(), exclude).map_err(|message| {
+        JsonError::field(format!("permissions.{permission}.patterns"), message)
+    })?;
+    Ok(FileRule {
+        roots: Roots::new(grant.directories.clone()),
+        globs,
+        max_bytes: ceiling(grant.max_bytes, terms.max_bytes),
+        limits: terms.limits.clone(),
+    })
+}
+
+fn env_rule(grant: &EnvGrant, terms: &EnvTerms) -> Result<EnvRule, JsonError> {
+    let mut keys = grant.allowed_keys.clone();
+    keys.sort();
+    Ok(EnvRule {
+        keys,
+        max_bytes: ceiling(grant.max_bytes, terms.max_bytes),
+        limits: terms.limits.clone(),
+    })
+}
+
+fn terminal_rule(grant: &TerminalGrant, terms: &TerminalTerms) -> Result<TerminalRule, JsonError> {
+    Ok(TerminalRule {
+        roots: Roots::new(grant.directories.clone()),
+        commands: grant.allowed_commands.clone(),
+        timeout_ms: ceiling(grant.timeout_ms, terms.timeout_ms).value,
+        max_output_bytes: ceiling(grant.max_output_bytes, terms.max_output_bytes).value,
+        memory_bytes: ceiling(grant.memory_mb, terms.memory_mb)
+            .value
+            .saturating_mul(1 << 20),
+        limits: terms.limits.clone(),
+    })
+}
+
+fn network_rule(grant: &NetworkGrant, terms: &NetworkTerms) -> Result<NetworkRule, JsonError> {
+    let ports = grant.allowed_ports.as_ref().map_or_else(
+        || terms.ports.clone(),
+        |ports| ports.iter().filter_map(|port| Port::new(*port)).collect(),
+    );
+    Ok(NetworkRule {
+        domains: Domains::new(&grant.allowed_domains),
+        ports,
+        methods: grant
+            .allowed_methods
+            .clone()
+            .unwrap_or_else(|| terms.methods.clone()),
+        timeout_ms: ceiling(grant.timeout_ms, terms.timeout_ms).value,
+        max_response_bytes: ceiling(grant.max_response_bytes, terms.max_response_bytes).value,
+        limits: terms.limits.clone(),
+    })
+}

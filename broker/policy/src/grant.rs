@@ -1,0 +1,359 @@
+//! Grants as an admin writes them.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::host::{Domain, Port};
+use crate::ids::{ComponentId, EnvKey};
+use crate::json::{Fields, JsonError, Node};
+use crate::method::HttpMethod;
+use crate::path::AbsPath;
+use crate::pattern::Pattern;
+use crate::permission::Permission;
+use crate::problem::Problem;
+use crate::spelling::{SpellingError, text_type};
+
+/// What one component was given.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    component: ComponentId,
+    permissions: Permissions,
+}
+
+/// The permissions of a grant, or of a pack's wish for one.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Permissions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_read: Option<FileGrant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_write: Option<FileGrant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env_read: Option<EnvGrant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalGrant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkGrant>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct FileGrant {
+    pub enabled: bool,
+    pub directories: Vec<AbsPath>,
+    /// Where given, a file must match one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<Vec<Pattern>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Vec<Pattern>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct EnvGrant {
+    pub enabled: bool,
+    pub allowed_keys: Vec<EnvKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TerminalGrant {
+    pub enabled: bool,
+    pub directories: Vec<AbsPath>,
+    pub allowed_commands: Vec<Command>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkGrant {
+    pub enabled: bool,
+    pub allowed_domains: Vec<DomainEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_ports: Option<Vec<u16>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_methods: Option<Vec<HttpMethod>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_response_bytes: Option<u64>,
+}
+
+impl Grant {
+    /// Reads a grant from a file of this name.
+    pub fn parse(file_name: &str, bytes: &[u8]) -> Result<Self, Problem> {
+        let file = format!("grants/{file_name}");
+        let problem = |error| {
+            Problem::new(
+                &file,
+                error,
+                "this component is denied until it is put right",
+            )
+        };
+        let component = component_of(file_name).map_err(|error| {
+            Problem::new(
+                &file,
+                error,
+                "rename it to `<component_id>.json`; it has no effect as it is",
+            )
+        })?;
+        Self::read(component, bytes).map_err(problem)
+    }
+
+    fn read(component: ComponentId, bytes: &[u8]) -> Result<Self, JsonError> {
+        let mut fields = Fields::open("", Node::parse(bytes)?)?;
+        if let Some(node) = fields.take("$schema") {
+            fields.text("$schema", node)?;
+        }
+        let named: ComponentId = fields.parsed("component_id")?;
+        if named != component {
+            let message = format!("this names `{named}`, but the file's name says `{component}`");
+            return Err(fields.error("component_id", message));
+        }
+        let node = fields.require("permissions")?;
+        let permissions = Permissions::read("permissions", node, Wish::Granted)?;
+        fields.finish()?;
+        Ok(Self {
+            component,
+            permissions,
+        })
+    }
+
+    pub fn component(&self) -> &ComponentId {
+        &self.component
+    }
+
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    pub fn file_read(&self) -> Option<&FileGrant> {
+        self.permissions.file_read.as_ref()
+    }
+
+    pub fn file_write(&self) -> Option<&FileGrant> {
+        self.permissions.file_write.as_ref()
+    }
+
+    pub fn env_read(&self) -> Option<&EnvGrant> {
+        self.permissions.env_read.as_ref()
+    }
+
+    pub fn terminal(&self) -> Option<&TerminalGrant> {
+        self.permissions.terminal.as_ref()
+    }
+
+    pub fn network(&self) -> Option<&NetworkGrant> {
+        self.permissions.network.as_ref()
+    }
+}
+
+pub(crate) fn component_of(file_name: &str) -> Result<ComponentId, JsonError> {
+    let stem = file_name.strip_suffix(".json").unwrap_or(file_name);
+    stem.parse().map_err(|error: SpellingError| {
+        JsonError::whole(format!("the file's name is wrong: {error}"))
+    })
+}
+
+/// Whether the permissions are given or only wished for: a wish has no `enabled`.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Wish {
+    Granted,
+    Wished,
+}
+
+impl Permissions {
+    pub(crate) fn read(at: &str, node: Node, wish: Wish) -> Result<Self, JsonError> {
+        let mut fields = Fields::open(at, node)?;
+        let mut permissions = Self::default();
+        for permission in Permission::ALL {
+            let key = permission.as_str();
+            let Some(node) = fields.take(key) else {
+                continue;
+            };
+            let inner = Fields::open(fields.name(key), node)?;
+            match permission {
+                Permission::FileRead => permissions.file_read = Some(read_file(inner, wish)?),
+                Permission::FileWrite => permissions.file_write = Some(read_file(inner, wish)?),
+                Permission::EnvRead => permissions.env_read = Some(read_env(inner, wish)?),
+                Permission::Terminal => permissions.terminal = Some(read_terminal(inner, wish)?),
+                Permission::Network => permissions.network = Some(read_network(inner, wish)?),
+            }
+        }
+        fields.finish()?;
+        Ok(permissions)
+    }
+}
+
+fn enabled(fields: &mut Fields, wish: Wish) -> Result<bool, JsonError> {
+    match wish {
+        Wish::Wished => Ok(true),
+        Wish::Granted => {
+            let node = fields.require("enabled")?;
+            fields.bool("enabled", node)
+        }
+    }
+}
+
+fn required_list<T>(fields: &mut Fields, key: &'static str) -> Result<Vec<T>, JsonError>
+where
+    T: FromStr + PartialEq,
+    T::Err: std::fmt::Display,
+{
+    fields
+        .list(key)?
+        .ok_or_else(|| fields.error(key, "this field is missing; `[]` allows nothing"))
+}
+
+fn read_file(mut fields: Fields, wish: Wish) -> Result<FileGrant, JsonError> {
+    let grant = FileGrant {
+        enabled: enabled(&mut fields, wish)?,
+        directories: required_list(&mut fields, "directories")?,
+        patterns: fields.list("patterns")?,
+        exclude: fields.list("exclude")?,
+        max_bytes: fields.number("max_bytes", u64::MAX)?,
+    };
+    fields.finish()?;
+    Ok(grant)
+}
+
+fn read_env(mut fields: Fields, wish: Wish) -> Result<EnvGrant, JsonError> {
+    let grant = EnvGrant {
+        enabled: enabled(&mut fields, wish)?,
+        allowed_keys: required_list(&mut fields, "allowed_keys")?,
+        max_bytes: fields.number("max_bytes", u64::MAX)?,
+    };
+    fields.finish()?;
+    Ok(grant)
+}
+
+fn read_terminal(mut fields: Fields, wish: Wish) -> Result<TerminalGrant, JsonError> {
+    let grant = TerminalGrant {
+        enabled: enabled(&mut fields, wish)?,
+        directories: required_list(&mut fields, "directories")?,
+        allowed_commands: required_list(&mut fields, "allowed_commands")?,
+        timeout_ms: fields.number("timeout_ms", u64::MAX)?,
+        max_output_bytes: fields.number("max_output_bytes", u64::MAX)?,
+        memory_mb: fields.number("memory_mb", 1 << 20)?,
+    };
+    fields.finish()?;
+    Ok(grant)
+}
+
+fn read_network(mut fields: Fields, wish: Wish) -> Result<NetworkGrant, JsonError> {
+    let grant = NetworkGrant {
+        enabled: enabled(&mut fields, wish)?,
+        allowed_domains: required_list(&mut fields, "allowed_domains")?,
+        allowed_ports: ports(&mut fields, "allowed_ports")?,
+        allowed_methods: fields.list("allowed_methods")?,
+        timeout_ms: fields.number("timeout_ms", u64::MAX)?,
+        max_response_bytes: fields.number("max_response_bytes", u64::MAX)?,
+    };
+    fields.finish()?;
+    Ok(grant)
+}
+
+/// A list of ports as JSON numbers.
+pub(crate) fn ports(fields: &mut Fields, key: &'static str) -> Result<Option<Vec<u16>>, JsonError> {
+    fields.list_with(key, |node| {
+        let number = match &node {
+            Node::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        let port = number
+            .and_then(|number| u16::try_from(number).ok())
+            .and_then(Port::new);
+        port.map(Port::get)
+            .ok_or_else(|| "a port must be a number from 1 to 65535".to_owned())
+    })
+}
+
+/// A program a terminal may run: the name of one in the sandbox image, or an absolute path there.
+#[derive(Clone)]
+pub struct Command {
+    text: Arc<str>,
+}
+text_type!(Command);
+
+impl Command {
+    fn parse(text: &str) -> Result<Self, SpellingError> {
+        let refuse = |why: &str| SpellingError::new("a command", text, why);
+        if text.starts_with('/') {
+            let path: AbsPath = text
+                .parse()
+                .map_err(|error: SpellingError| refuse(error.why()))?;
+            if path.is_root() {
+                return Err(refuse("it is a directory"));
+            }
+        } else if text.is_empty() || text.len() > 255 {
+            return Err(refuse("a name has 1 to 255 bytes"));
+        } else if text.contains('/') {
+            return Err(refuse("it must be a bare name or an absolute path"));
+        } else if text.starts_with('-') || matches!(text, "." | "..") {
+            return Err(refuse("no program is called that"));
+        }
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(refuse(
+                "it contains white space or a control character; arguments are not part of it",
+            ));
+        }
+        Ok(Self { text: text.into() })
+    }
+
+    pub fn is_path(&self) -> bool {
+        self.text.starts_with('/')
+    }
+}
+
+/// An entry of `allowed_domains`: a domain, for the grant's ports or for one port of its own.
+#[derive(Clone)]
+pub struct DomainEntry {
+    text: Arc<str>,
+    domain: Domain,
+    port: Option<Port>,
+}
+text_type!(DomainEntry);
+
+impl DomainEntry {
+    fn parse(text: &str) -> Result<Self, SpellingError> {
+        let refuse = |why: &str| SpellingError::new("an allowed domain", text, why);
+        let (domain, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, port) = rest
+                .split_once("]:")
+                .ok_or_else(|| refuse("after `]` a port must follow, as in `[2001:db8::1]:443`"))?;
+            if !host.contains(':') {
+                return Err(refuse("only an ipv6 address stands in brackets"));
+            }
+            (host, Some(port))
+        } else {
+            match text.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (text, None),
+            }
+        };
+        let domain: Domain = domain
+            .parse()
+            .map_err(|error: SpellingError| refuse(error.why()))?;
+        let port = port.map(str::parse).transpose();
+        let port = port.map_err(|error: SpellingError| refuse(error.why()))?;
+        Ok(Self {
+            text: text.into(),
+            domain,
+            port,
+        })
+    }
+
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    pub fn port(&self) -> Option<Port> {
+        self.port
+    }
+}

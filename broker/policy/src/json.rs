@@ -1,0 +1,34 @@
+//! JSON read strictly: duplicate keys are errors, key order is kept, and every complaint names
+//! its line or its field.
+
+mod fields;
+mod node;
+
+pub(crate) use fields::Fields;
+pub(crate) use node::Node;
+
+/// Why a document was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JsonError {
+    pub(crate) line: Option<usize>,
+    pub(crate) field: Option<String>,
+    pub(crate) message: String,
+}
+
+impl JsonError {
+    pub(crate) fn whole(message: impl Into<String>) -> Self {
+        Self {
+            line: None,
+            field: None,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            line: None,
+            field: Some(field.into()),
+            message: message.into(),
+        }
+    }
+}
