@@ -1,0 +1,214 @@
+//! Puts a question to the policy, as the broker would for a request.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rumi_policy::{
+    AbsPath, Capability, ComponentId, Denial, EnvRead, EnvReadAsk, FileRead, FileReadAction,
+    FileReadAsk, FileWrite, FileWriteAction, FileWriteAsk, Network, NetworkAsk, PolicySet, Reason,
+    Terminal, TerminalAsk, UnixMillis, decide,
+};
+use serde::Serialize;
+
+/// What may be done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FileAction {
+    /// file_read: the content
+    Read,
+    /// file_read: the names in a directory
+    List,
+    /// file_read: kind and size
+    Stat,
+    /// file_write: replace the content
+    Write,
+    /// file_write: add at the end
+    Append,
+    /// file_write: write a file that must not exist
+    Create,
+    /// file_write: make a directory
+    Mkdir,
+    /// file_write: remove
+    Delete,
+    /// file_write: move to --to
+    Rename,
+}
+
+/// A request, ready to be decided.
+#[derive(Debug)]
+pub(crate) enum Question {
+    FileRead(FileReadAsk),
+    FileWrite(FileWriteAsk),
+    EnvRead(EnvReadAsk),
+    Terminal(TerminalAsk),
+    Network(NetworkAsk),
+    /// The words themselves are refused, which is an answer too.
+    Refused(Denial),
+}
+
+/// What the broker would say.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "code")]
+    reason: Option<Reason>,
+    sentence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
+    policy: String,
+}
+
+fn code<S: serde::Serializer>(reason: &Option<Reason>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(reason.map_or("", |reason| reason.as_str()))
+}
+
+impl Question {
+    /// Reading is what is meant where nothing else is said.
+    pub(crate) fn file_read(path: &str, action: Option<FileAction>) -> Result<Self, String> {
+        let action = match action.unwrap_or(FileAction::Read) {
+            FileAction::Read => FileReadAction::Read {
+                offset: 0,
+                length: 0,
+            },
+            FileAction::List => FileReadAction::List,
+            FileAction::Stat => FileReadAction::Stat,
+            _ => return Err("`file_read` knows the actions `read`, `list` and `stat`".to_owned()),
+        };
+        let path = absolute(path)?;
+        Ok(Self::FileRead(FileReadAsk { action, path }))
+    }
+
+    /// Replacing the content is what is meant where nothing else is said.
+    pub(crate) fn file_write(
+        path: &str,
+        action: Option<FileAction>,
+        to: Option<&str>,
+    ) -> Result<Self, String> {
+        let action = action.unwrap_or(FileAction::Write);
+        let action = match (action, to) {
+            (FileAction::Rename, Some(to)) => FileWriteAction::Rename { to: absolute(to)? },
+            (FileAction::Rename, None) => {
+                return Err("`rename` needs `--to PATH`".to_owned());
+            }
+            (_, Some(_)) => return Err("`--to` is for `--action rename` only".to_owned()),
+            (FileAction::Write, None) => FileWriteAction::Write,
+            (FileAction::Append, None) => FileWriteAction::Append,
+            (FileAction::Create, None) => FileWriteAction::Create,
+            (FileAction::Mkdir, None) => FileWriteAction::Mkdir { parents: false },
+            (FileAction::Delete, None) => FileWriteAction::Delete,
+            (FileAction::Read | FileAction::List | FileAction::Stat, None) => {
+                return Err("`file_write` knows the actions `write`, `append`, `create`, `mkdir`, `delete` and `rename`".to_owned());
+            }
+        };
+        let path = absolute(path)?;
+        Ok(Self::FileWrite(FileWriteAsk {
+            action,
+            path,
+            bytes: 0,
+        }))
+    }
+
+    pub(crate) fn env_read(key: &str) -> Result<Self, String> {
+        let key = key.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self::EnvRead(EnvReadAsk::One(key)))
+    }
+
+    pub(crate) fn terminal(directory: &str, argv: Vec<String>) -> Result<Self, String> {
+        Ok(match TerminalAsk::new(argv, absolute(directory)?, None) {
+            Ok(ask) => Self::Terminal(ask),
+            Err(denial) => Self::Refused(denial),
+        })
+    }
+
+    pub(crate) fn network(method: &str, url: &str) -> Self {
+        match NetworkAsk::parse(method, url) {
+            Ok(ask) => Self::Network(ask),
+            Err(denial) => Self::Refused(denial),
+        }
+    }
+
+    /// What the policy says now.
+    pub(crate) fn put(self, set: &PolicySet, component: &ComponentId) -> Answer {
+        match self {
+            Self::FileRead(ask) => answer::<FileRead>(set, component, ask),
+            Self::FileWrite(ask) => answer::<FileWrite>(set, component, ask),
+            Self::EnvRead(ask) => answer::<EnvRead>(set, component, ask),
+            Self::Terminal(ask) => answer::<Terminal>(set, component, ask),
+            Self::Network(ask) => answer::<Network>(set, component, ask),
+            Self::Refused(denial) => Answer::no(set, denial),
+        }
+    }
+}
+
+fn absolute(path: &str) -> Result<AbsPath, String> {
+    path.parse()
+        .map_err(|error: rumi_policy::SpellingError| error.to_string())
+}
+
+fn answer<C: Capability>(set: &PolicySet, component: &ComponentId, ask: C::Ask) -> Answer {
+    let what = format!("{} `{}`", C::action(&ask), C::target(&ask));
+    match decide::<C>(set, component, ask, now()) {
+        Ok(permit) => Answer {
+            decision: "allow",
+            reason: None,
+            sentence: format!("`{component}` may {what}"),
+            detail: None,
+            remedy: None,
+            grant: Some(permit.grant().to_owned()),
+            policy: permit.policy().hex(),
+        },
+        Err(denial) => Answer::no(set, denial),
+    }
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Answer {
+    fn no(set: &PolicySet, denial: Denial) -> Self {
+        Self {
+            decision: "deny",
+            reason: Some(denial.reason),
+            sentence: denial.sentence,
+            detail: denial.detail,
+            remedy: denial.remedy.map(|remedy| remedy.to_string()),
+            grant: None,
+            policy: set.hash().hex(),
+        }
+    }
+
+    pub(crate) fn allowed(&self) -> bool {
+        self.decision == "allow"
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
+    /// The answer as text, one fact a line.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let reason = self.reason.map(|reason| reason.as_str().to_owned());
+        [
+            ("decision", Some(self.decision.to_owned())),
+            ("reason", reason),
+            ("sentence", Some(self.sentence.clone())),
+            ("detail", self.detail.clone()),
+            ("remedy", self.remedy.clone()),
+            ("grant", self.grant.clone()),
+            ("policy", Some(self.policy.clone())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name:9} {}", value?)))
+        .collect()
+    }
+}

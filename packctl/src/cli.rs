@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, output::Format};
+
+/// Builds and runs packs, decides what they may do, and shows what they did
+///
+/// A pack is code nobody vouches for. It runs in a container that can do nothing
+/// by itself; whatever it wants it asks the broker, which checks scopes and
+/// grants, writes its decision to the audit log, and only then acts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "packctl",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied, 4 not found, 5 broker unreachable"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) places: Places,
+
+    /// How data is printed on stdout
+    #[arg(
+        short = 'o',
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        help_heading = "Global options"
+    )]
+    pub(crate) output: Format,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where things lie on this host.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Places {
+    /// Directory that holds docker/, grants/ and scopes/ [default: $RUMI_HOME, else .]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Directory of the audit log and the keys [default: $RUMI_STATE, else /var/lib/rumi]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Directory of the sockets [default: $RUMI_RUN, else /run/rumi]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the skeleton of a new pack
+    Init(commands::init::Init),
+    /// Build the images of packs
+    Build(commands::build::Build),
+    /// Build where needed, start packs and wait for their workers
+    Up(commands::up::Up),
+    /// Stop packs and remove their containers
+    Down(commands::down::Down),
+    /// List packs and their components
+    Ps(commands::ps::Ps),
+    /// Show what a pack printed
+    Logs(commands::logs::Logs),
+    /// Show the memory, processor time and processes packs use
+    Stats(commands::stats::Stats),
+    /// Call a tool and print its result
+    Call(commands::call::Call),
+    /// List, explain and change what components were granted
+    #[command(subcommand)]
+    Grant(commands::grant::Grant),
+    /// Read and verify the audit log
+    #[command(subcommand)]
+    Audit(commands::audit::Audit),
+    /// Look for what is wrong, and say what to do about it
+    Doctor(commands::doctor::Doctor),
+    /// Print the completion script of a shell
+    Completions(commands::completions::Completions),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_explains_itself() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,62 @@
+//! `packctl grant add COMPONENT PERMISSION VALUE…`
+
+use rumi_policy::{ComponentId, Permission, edit};
+
+use super::{change, directories, permission};
+use crate::{context::Context, failure::Failure};
+
+/// Grant something to a component
+///
+/// The file grants/COMPONENT.json is written anew in one step and takes effect
+/// within a second; nothing needs a restart.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packctl grant add default:tool:my_tool file_read /home/user/documents
+  packctl grant add default:tool:my_tool file_write /home/user/reports
+  packctl grant add default:tool:my_tool env_read OPENAI_API_KEY
+  packctl grant add default:tool:my_tool terminal /srv/work --command ls --command /usr/bin/wc
+  packctl grant add default:tool:my_tool network api.openai.com '*.example.com:8443'")]
+pub(crate) struct Add {
+    /// The component, as PACK:KIND:NAME
+    component: ComponentId,
+
+    /// The permission
+    #[arg(value_parser = permission())]
+    permission: Permission,
+
+    /// Directories, keys, or HOST[:PORT] (443 where no port is given)
+    #[arg(value_name = "VALUE")]
+    values: Vec<String>,
+
+    /// A program the terminal may run: its name or its path; may be repeated
+    #[arg(long = "command", value_name = "CMD")]
+    commands: Vec<String>,
+}
+
+impl Add {
+    pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
+        if self.values.is_empty() && self.commands.is_empty() {
+            return Err(Failure::Usage {
+                message: format!("nothing to add to `{}`", self.permission),
+                hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
+            });
+        }
+        let edit = edit::Change::parse(self.permission, &self.values, &self.commands)
+            .map_err(|error| change::refused(&error))?;
+        change::apply(context, &self.component, |before| {
+            edit::add(before, &self.component, &edit).map_err(|error| change::refused(&error))
+        })?;
+        if matches!(
+            self.permission,
+            Permission::FileRead | Permission::FileWrite | Permission::Terminal
+        ) {
+            directories::warn(context.console, &self.values);
+        }
+        if let Some(remark) = directories::unknown(context, &self.component)? {
+            context.console.warning(&remark.message);
+            context.console.hint(&remark.remedy);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! `packctl grant lint`
+
+use rumi_policy::{PolicySet, Problem};
+use serde::Serialize;
+
+use super::{
+    directories::{self, Remark},
+    values,
+};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    output::Table,
+    policy_files,
+};
+
+/// Look for mistakes in all grants and scopes
+///
+/// Errors make the exit code 1. Warnings are about what is valid and still may
+/// not do what was meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Lint {}
+
+/// One thing to look at.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) level: &'static str,
+    pub(crate) file: String,
+    pub(crate) line: Option<usize>,
+    pub(crate) field: Option<String>,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+impl Lint {
+    pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let findings = findings(context)?;
+        context.out.list(&findings, table)?;
+        for finding in &findings {
+            context
+                .console
+                .hint(&format!("`{}`: {}", finding.file, finding.remedy));
+        }
+        let errors = findings.iter().filter(|one| one.level == "error").count();
+        if findings.is_empty() {
+            context.console.say("no mistakes found");
+        }
+        if errors > 0 {
+            return Err(Failure::Said(Exit::Failed));
+        }
+        Ok(())
+    }
+}
+
+/// Everything odd about the policy files of this home directory.
+pub(crate) fn findings(context: &Context) -> Result<Vec<Finding>, Failure> {
+    let source = policy_files::source(context)?;
+    let grants = source.grants.clone();
+    let set = PolicySet::compile(source);
+    let mut findings: Vec<Finding> = set.problems().iter().map(Finding::error).collect();
+    for file in &grants {
+        let Some(component) = set
+            .components()
+            .find(|component| component.grant_file() == file.name)
+        else {
+            continue;
+        };
+        let mut remarks: Vec<Remark> = values::directories(&file.bytes)
+            .iter()
+            .filter_map(|directory| directories::remark(directory))
+            .collect();
+        remarks.extend(directories::unknown(context, component)?);
+        for remark in remarks {
+            findings.push(Finding::warning(&file.name, remark));
+        }
+    }
+    Ok(findings)
+}
+
+impl Finding {
+    fn error(problem: &Problem) -> Self {
+        Self {
+            level: "error",
+            file: problem.file.clone(),
+            line: problem.line,
+            field: problem.field.clone(),
+            message: problem.message.clone(),
+            remedy: problem.remedy.clone(),
+        }
+    }
+
+    fn warning(name: &str, remark: Remark) -> Self {
+        Self {
+            level: "warning",
+            file: format!("grants/{name}"),
+            line: None,
+            field: None,
+            message: remark.message,
+            remedy: remark.remedy,
+        }
+    }
+}
+
+fn table(findings: &[Finding]) -> Table {
+    let mut table = Table::new(&["level", "file", "line", "field", "message"]);
+    for finding in findings {
+        table.row([
+            finding.level.to_owned(),
+            finding.file.clone(),
+            finding
+                .line
+                .map(|line| line.to_string())
+                .unwrap_or_default(),
+            finding.field.clone().unwrap_or_default(),
+            finding.message.clone(),
+        ]);
+    }
+    table
+}

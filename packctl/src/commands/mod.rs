@@ -1,0 +1,34 @@
+//! One file a verb.
+
+pub(crate) mod audit;
+pub(crate) mod build;
+pub(crate) mod call;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod grant;
+pub(crate) mod init;
+mod lifecycle;
+pub(crate) mod logs;
+pub(crate) mod ps;
+pub(crate) mod stats;
+pub(crate) mod up;
+
+use crate::{cli::Command, context::Context, failure::Failure};
+
+pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(init) => init.run(context),
+        Command::Build(build) => build.run(context),
+        Command::Up(up) => up.run(context),
+        Command::Down(down) => down.run(context),
+        Command::Ps(ps) => ps.run(context),
+        Command::Logs(logs) => logs.run(context),
+        Command::Stats(stats) => stats.run(context),
+        Command::Call(call) => call.run(context),
+        Command::Grant(grant) => grant.run(context),
+        Command::Audit(audit) => audit.run(context),
+        Command::Doctor(doctor) => doctor.run(context),
+        Command::Completions(completions) => completions.run(context),
+    }
+}
