@@ -1,4 +1,26 @@
 //! The host daemon. `pipeline.rs` is the way of a request; start there.
 
+mod args;
+mod broker;
+mod caller;
+mod capabilities;
+mod config;
 mod container;
+mod control;
+mod daemon;
+mod executions;
+mod handlers;
+mod layout;
+mod lease;
+mod logging;
 mod outbound;
+mod packs;
+mod pipeline;
+mod policy_store;
+mod refusal;
+mod secrets;
+mod server;
+mod workers;
+
+pub use args::Args;
+pub use daemon::{DaemonError, run};

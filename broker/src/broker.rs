@@ -1,0 +1,239 @@
+//! The parts that all requests share.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rumi_audit::Log;
+use rumi_policy::Cidr;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    container::{
+        Engine, EngineError, ImageId, Outcome as SandboxOutcome, ProgramIndex, Programs,
+        SandboxSpec, Uids, Workspaces,
+    },
+    executions::Executions,
+    layout::Layout,
+    outbound::{Resolver, Tls},
+    policy_store::PolicyStore,
+    secrets::Values,
+};
+
+/// What start-up puts together, and nothing changes afterwards.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where things lie.
+    pub layout: Layout,
+    /// docker/config.json.
+    pub config: Config,
+    /// The audit log, open and recovered.
+    pub audit: Log,
+    /// Scopes and grants.
+    pub policy: Arc<PolicyStore>,
+    /// Sources of `env_read`.
+    pub values: Values,
+    /// Looks up names for `network`.
+    pub resolver: Resolver,
+    /// Encrypts for `network`.
+    pub tls: Tls,
+    /// The Docker engine.
+    pub engine: Engine,
+    /// What images have on their PATH.
+    pub programs: Programs,
+    /// Components' uids, for ever the same.
+    pub uids: Uids,
+    /// Packs' work areas.
+    pub workspaces: Workspaces,
+    /// The static guest binary.
+    pub guest: PathBuf,
+    /// The record of executions.
+    pub executions: Executions,
+    /// Serves the components' sockets.
+    pub requests: Handle,
+    /// Serves all else.
+    pub background: Handle,
+}
+
+/// The image that packs and sandboxes are made from.
+const BASE_IMAGE: &str = "rumi-base:latest";
+
+/// Why the base image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseImageError {
+    /// It was not built yet.
+    #[error("there is no image `{BASE_IMAGE}`; remedy: make base")]
+    Missing,
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Made once at start-up.
+#[derive(Debug)]
+pub struct Broker {
+    parts: Parts,
+    exceptions: Vec<Cidr>,
+    counters: Counters,
+}
+
+/// What was dropped, counted so that it can be shown.
+#[derive(Debug, Default)]
+pub struct Counters {
+    connections_refused: AtomicU64,
+}
+
+impl Counters {
+    /// One connection more than a component may hold.
+    pub fn connections_refused(&self) {
+        self.connections_refused.fetch_add(1, Ordering::Relaxed);
+    }
+    /// How many were refused since the start.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.connections_refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Broker {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let exceptions = parts
+            .config
+            .network
+            .allowed_ranges
+            .iter()
+            .filter_map(|range| range.to_string().parse().ok())
+            .collect();
+        Arc::new(Self {
+            exceptions,
+            parts,
+            counters: Counters::default(),
+        })
+    }
+    /// Where things lie.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.parts.layout
+    }
+    /// Limits and settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.parts.config
+    }
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> &Log {
+        &self.parts.audit
+    }
+    /// Scopes and grants.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<PolicyStore> {
+        &self.parts.policy
+    }
+    /// Sources of `env_read`.
+    #[must_use]
+    pub fn values(&self) -> &Values {
+        &self.parts.values
+    }
+    /// Looks up names for `network`.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.parts.resolver
+    }
+    /// Encrypts for `network`.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
+        &self.parts.tls
+    }
+    /// The Docker engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+    /// Components' uids.
+    #[must_use]
+    pub fn uids(&self) -> &Uids {
+        &self.parts.uids
+    }
+    /// Packs' work areas.
+    #[must_use]
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.parts.workspaces
+    }
+    /// The static guest binary.
+    #[must_use]
+    pub fn guest(&self) -> &Path {
+        &self.parts.guest
+    }
+    /// The record of executions.
+    #[must_use]
+    pub fn executions(&self) -> &Executions {
+        &self.parts.executions
+    }
+    /// Address ranges that are allowed in spite of the table.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Cidr] {
+        &self.exceptions
+    }
+    /// The runtime that serves the components' sockets.
+    #[must_use]
+    pub fn requests_runtime(&self) -> &Handle {
+        &self.parts.requests
+    }
+    /// The runtime of all that may take its time.
+    #[must_use]
+    pub fn background(&self) -> &Handle {
+        &self.parts.background
+    }
+    /// Counts of what was dropped.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The image that packs and sandboxes are made from.
+    ///
+    /// # Errors
+    /// When it is not there or the engine does not answer.
+    pub async fn base_image(&self) -> Result<ImageId, BaseImageError> {
+        self.engine()
+            .image_id(BASE_IMAGE)
+            .await?
+            .ok_or(BaseImageError::Missing)
+    }
+
+    /// The image that commands run in, and what it has on its PATH.
+    ///
+    /// # Errors
+    /// When the image is missing or cannot be looked into.
+    pub async fn sandbox_programs(&self) -> Result<(ImageId, Arc<ProgramIndex>), BaseImageError> {
+        let image = self.base_image().await?;
+        let programs = self
+            .parts
+            .programs
+            .of(self.engine(), &image, self.guest())
+            .await?;
+        Ok((image, programs))
+    }
+
+    /// Runs one command in a sandbox of its own.
+    ///
+    /// # Errors
+    /// When the engine cannot.
+    pub async fn run_sandbox(
+        &self,
+        spec: SandboxSpec,
+        cancel: CancellationToken,
+    ) -> Result<SandboxOutcome, EngineError> {
+        let mounts = self.layout().mounts();
+        crate::container::run(self.engine(), spec, &mounts, &cancel).await
+    }
+}

@@ -1,0 +1,140 @@
+//! Who asks. Taken from the socket a connection arrived on, never from a request.
+
+use std::sync::{Arc, OnceLock};
+
+use rumi_audit::Peer;
+use rumi_policy::ComponentId;
+
+/// One call of a tool, as far as its requests must know it.
+#[derive(Debug)]
+pub struct Invocation {
+    id: String,
+    denials: std::sync::Mutex<Vec<SeenDenial>>,
+}
+
+/// A refusal that a call ran into, kept so that the admin sees it beside the answer.
+#[derive(Debug, Clone)]
+pub struct SeenDenial {
+    /// Identifier of the audit record.
+    pub record: String,
+    /// The permission that was asked for.
+    pub permission: &'static str,
+    /// What was asked for.
+    pub target: String,
+    /// Reason code.
+    pub reason: &'static str,
+    /// The command that would allow it.
+    pub remedy: String,
+}
+
+/// Refusals kept for one call; a call that provokes more is only counted.
+const DENIALS_KEPT: usize = 100;
+
+impl Invocation {
+    /// A new call under a fresh identifier.
+    #[must_use]
+    pub fn new(id: String) -> Self {
+        Self {
+            id,
+            denials: std::sync::Mutex::default(),
+        }
+    }
+    /// The call's identifier.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+    /// Remembers a refusal for the call's answer.
+    pub fn saw(&self, denial: SeenDenial) {
+        if let Ok(mut denials) = self.denials.lock()
+            && denials.len() < DENIALS_KEPT
+        {
+            denials.push(denial);
+        }
+    }
+    /// All refusals seen so far.
+    #[must_use]
+    pub fn denials(&self) -> Vec<SeenDenial> {
+        self.denials.lock().map(|d| d.clone()).unwrap_or_default()
+    }
+}
+
+/// The place of one call, made with its spare and filled when the call begins.
+/// Connections that the spare's processes make hold it from accept on.
+#[derive(Debug, Default)]
+pub struct CallSlot(OnceLock<Arc<Invocation>>);
+
+impl CallSlot {
+    /// Fills the slot; a slot serves one call only.
+    pub fn begin(&self, invocation: Arc<Invocation>) -> bool {
+        self.0.set(invocation).is_ok()
+    }
+    /// The call that runs here, if it has begun.
+    #[must_use]
+    pub fn invocation(&self) -> Option<&Arc<Invocation>> {
+        self.0.get()
+    }
+}
+
+/// The component that asks, fixed for the life of a connection.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    identity: Arc<Identity>,
+    peer: Peer,
+    slot: Option<Arc<CallSlot>>,
+}
+
+/// What the listener knows: shared by all connections of one socket.
+#[derive(Debug)]
+pub struct Identity {
+    component: ComponentId,
+    container: OnceLock<String>,
+}
+
+impl Identity {
+    /// Made once for each listener.
+    #[must_use]
+    pub fn new(component: ComponentId) -> Self {
+        Self {
+            component,
+            container: OnceLock::new(),
+        }
+    }
+
+    /// Says which container the socket was bound for, once that is known.
+    pub fn enter(&self, container: &str) {
+        self.container.get_or_init(|| container.to_owned());
+    }
+}
+
+impl Caller {
+    /// A caller for one accepted connection.
+    #[must_use]
+    pub fn new(identity: Arc<Identity>, peer: Peer, slot: Option<Arc<CallSlot>>) -> Self {
+        Self {
+            identity,
+            peer,
+            slot,
+        }
+    }
+    /// The component whose socket this is.
+    #[must_use]
+    pub fn component(&self) -> &ComponentId {
+        &self.identity.component
+    }
+    /// The container the socket was made for.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        self.identity.container.get().map(String::as_str)
+    }
+    /// The process that connected.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+    /// The call on whose behalf the connection was made, where there is one.
+    #[must_use]
+    pub fn invocation(&self) -> Option<&Arc<Invocation>> {
+        self.slot.as_ref().and_then(|slot| slot.invocation())
+    }
+}

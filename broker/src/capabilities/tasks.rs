@@ -1,0 +1,75 @@
+//! Requests that take their time run as tasks of their own.
+
+use std::sync::Arc;
+
+use rumi_policy::Capability;
+use rumi_proto::v1;
+
+use super::Connection;
+use crate::{
+    container::{Outcome as SandboxOutcome, Stopped},
+    outbound::Reply,
+    pipeline::{self, Handler},
+    refusal::{Failure, Refusal},
+};
+
+impl Connection {
+    /// Takes a request all the way even when the one who asked goes away meanwhile, and
+    /// on the background runtime, so that small requests are not held up.
+    pub(super) async fn detached<C, H>(
+        &self,
+        ask: C::Ask,
+        handler: H,
+    ) -> Result<H::Reply, Refusal>
+    where
+        C: Capability,
+        H: Handler<C> + 'static,
+        H::Reply: 'static,
+    {
+        let broker = Arc::clone(&self.broker);
+        let caller = self.caller.clone();
+        let background = self.broker.background().clone();
+        background
+            .spawn(async move { pipeline::run(&broker, &caller, ask, handler).await })
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "a request ended in a panic");
+                Err(Refusal::failed(
+                    Failure::Internal,
+                    "the broker failed on this request; its log says why",
+                ))
+            })
+    }
+}
+
+/// What a command left behind.
+pub(super) fn terminal_reply(outcome: SandboxOutcome) -> v1::TerminalRunResponse {
+    let reason = match outcome.stopped {
+        None => v1::StoppedReason::Exited,
+        Some(Stopped::Timeout) => v1::StoppedReason::Timeout,
+        Some(Stopped::OutOfMemory) => v1::StoppedReason::Memory,
+        Some(Stopped::OutputLimit) => v1::StoppedReason::Output,
+        Some(Stopped::Revoked) => v1::StoppedReason::Revoked,
+    };
+    v1::TerminalRunResponse {
+        exit_code: i32::try_from(outcome.exit_code).unwrap_or(i32::MAX),
+        stdout: outcome.stdout.into(),
+        stderr: outcome.stderr.into(),
+        truncated: outcome.truncated,
+        stopped_reason: reason.into(),
+        duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// What came back from the network.
+pub(super) fn network_reply(reply: Reply) -> v1::NetworkFetchResponse {
+    v1::NetworkFetchResponse {
+        status: u32::from(reply.status),
+        headers: reply
+            .headers
+            .into_iter()
+            .map(|(name, value)| v1::Header { name, value })
+            .collect(),
+        body: reply.body,
+    }
+}

@@ -1,0 +1,114 @@
+//! `packctl call`: one tool, one answer, and what it was refused meanwhile.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rumi_audit::Peer;
+use rumi_policy::{ComponentId, Kind};
+use rumi_proto::v1;
+use serde_json::json;
+use tonic::Status;
+
+use super::ControlService;
+use crate::{
+    caller::{Invocation, SeenDenial},
+    executions::Execution,
+    workers::CallReport,
+};
+
+impl ControlService {
+    pub(super) async fn call_tool(
+        &self,
+        actor: Peer,
+        request: v1::CallRequest,
+    ) -> Result<v1::CallResponse, Status> {
+        let component: ComponentId = request
+            .component_id
+            .parse()
+            .map_err(|error| Status::invalid_argument(format!("{error}")))?;
+        if component.kind() != Kind::Tool {
+            return Err(Status::failed_precondition(format!(
+                "`{component}` is a service; only tools are called"
+            )));
+        }
+        let Some((pack, pool, container)) = self.packs.find(&component) else {
+            return Err(Status::not_found(format!(
+                "`{component}` does not run; remedy: packctl up {}",
+                component.pack()
+            )));
+        };
+        let args = match pack.arguments(&component, &request.args_json) {
+            Ok(args) => args,
+            Err(error) => {
+                let result = json!({
+                    "ok": false,
+                    "error": {"message": error.to_string(), "type": "invalid_arguments"},
+                });
+                return Ok(v1::CallResponse {
+                    result_json: result.to_string(),
+                    stopped_reason: "not_started".to_owned(),
+                    ..v1::CallResponse::default()
+                });
+            }
+        };
+        let invocation = Arc::new(Invocation::new(next_invocation()));
+        self.admin(actor, "call", invocation.id(), Some(&component))
+            .await?;
+        let timeout = (request.timeout_ms > 0)
+            .then(|| Duration::from_millis(u64::from(request.timeout_ms)));
+        let report = pool.call(Arc::clone(&invocation), args, timeout).await;
+        let argv = [pool.spec().interpreter.clone(), pool.spec().entry.clone()];
+        self.packs.broker().executions().write(&Execution {
+            container_id: &container,
+            component: component.as_str(),
+            argv: &argv,
+            duration: report.duration,
+            exit_code: None,
+            truncated: report.truncated,
+            stopped_reason: report.stopped.as_str(),
+        });
+        Ok(response(report, &invocation))
+    }
+}
+
+/// Unique for as long as the machine keeps its boot: the time of the start, then a count.
+fn next_invocation() -> String {
+    static START: std::sync::OnceLock<u128> = std::sync::OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let start = START.get_or_init(|| {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis()
+    });
+    format!("call-{start:x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn response(report: CallReport, invocation: &Invocation) -> v1::CallResponse {
+    v1::CallResponse {
+        result_json: report.result,
+        invocation: invocation.id().to_owned(),
+        stdout: report.stdout,
+        stderr: report.stderr,
+        truncated: report.truncated,
+        duration_us: u64::try_from(report.duration.as_micros()).unwrap_or(u64::MAX),
+        memory_peak_bytes: report.memory_peak,
+        stopped_reason: report.stopped.as_str().to_owned(),
+        denials: invocation.denials().into_iter().map(wire).collect(),
+    }
+}
+
+fn wire(denial: SeenDenial) -> v1::CallDenial {
+    v1::CallDenial {
+        record: denial.record,
+        permission: denial.permission.to_owned(),
+        target: denial.target,
+        reason: denial.reason.to_owned(),
+        remedy: denial.remedy,
+    }
+}

@@ -1,0 +1,225 @@
+//! `packctl doctor`: what a person should look at, each with its remedy.
+
+use std::{fs, path::Path};
+
+use rumi_proto::v1;
+
+use super::ControlService;
+use crate::{broker::Broker, packs::Pack, packs::Phase};
+
+/// Less free memory than this makes the kernel end processes, in bytes.
+const LITTLE_MEMORY: u64 = 512 * 1024 * 1024;
+/// Less free disk than this endangers the log, in bytes.
+const LITTLE_DISK: u64 = 512 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+struct Findings(Vec<v1::Finding>);
+
+impl Findings {
+    fn add(&mut self, level: &str, subject: &str, message: String, remedy: &str) {
+        self.0.push(v1::Finding {
+            level: level.to_owned(),
+            subject: subject.to_owned(),
+            message,
+            remedy: remedy.to_owned(),
+        });
+    }
+    fn ok(&mut self, subject: &str, message: String) {
+        self.add("ok", subject, message, "");
+    }
+    fn warning(&mut self, subject: &str, message: String, remedy: &str) {
+        self.add("warning", subject, message, remedy);
+    }
+    fn error(&mut self, subject: &str, message: String, remedy: &str) {
+        self.add("error", subject, message, remedy);
+    }
+}
+
+impl ControlService {
+    pub(super) async fn examine(&self) -> v1::DoctorResponse {
+        let broker = self.packs.broker();
+        let mut findings = Findings::default();
+        engine(broker, &mut findings).await;
+        audit(broker, &mut findings);
+        policy(broker, &mut findings);
+        self.pack_findings(&mut findings);
+        host(broker, &mut findings);
+        v1::DoctorResponse {
+            findings: findings.0,
+        }
+    }
+
+    fn pack_findings(&self, findings: &mut Findings) {
+        let broker = self.packs.broker();
+        let policy = broker.policy().current();
+        match Pack::all(&broker.layout().packs()) {
+            Ok(ids) => {
+                for id in ids {
+                    match Pack::load(&broker.layout().packs(), &id) {
+                        Err(error) => findings.error("pack", error.to_string(), "correct its pack.json"),
+                        Ok(pack) => {
+                            for component in &pack.manifest.components {
+                                if policy.set.grant(&component.id).is_none() {
+                                    findings.warning(
+                                        "grant",
+                                        format!("`{}` has no valid grant and is denied everything", component.id),
+                                        &format!("packctl grant add {} PERMISSION VALUE", component.id),
+                                    );
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            Err(error) => findings.error(
+                "packs",
+                format!("cannot list docker/packs: {error}"),
+                "give the broker a --home that holds docker/packs",
+            ),
+        }
+        for shown in self.packs.shown(&[]) {
+            match shown.phase {
+                Phase::Failed => findings.error(
+                    "pack",
+                    format!("`{}` failed: {}", shown.id, shown.message),
+                    &format!("packctl logs {0}; packctl up {0}", shown.id),
+                ),
+                Phase::Running if shown.pools.iter().any(|pool| !pool.status().attached) => {
+                    findings.warning(
+                        "pack",
+                        format!("`{}` runs, but a worker of it is not attached", shown.id),
+                        &format!("packctl logs {}", shown.id),
+                    );
+                }
+                Phase::Running => findings.ok("pack", format!("`{}` runs", shown.id)),
+                Phase::Starting | Phase::Stopped => {}
+            }
+        }
+    }
+}
+
+async fn engine(broker: &Broker, findings: &mut Findings) {
+    match broker.engine().ping().await {
+        Ok(()) => {
+            let facts = broker.engine().facts();
+            findings.ok(
+                "engine",
+                format!(
+                    "Docker {}, API {}, cgroup v{} ({})",
+                    facts.engine_version, facts.api_version, facts.cgroup_version, facts.cgroup_driver
+                ),
+            );
+            if !facts.seccomp {
+                findings.error(
+                    "engine",
+                    "the engine has no seccomp".to_owned(),
+                    "use an engine and a kernel built with seccomp",
+                );
+            }
+        }
+        Err(error) => findings.error("engine", error.to_string(), "systemctl start docker"),
+    }
+    match broker.base_image().await {
+        Ok(image) => findings.ok("base image", image.to_string()),
+        Err(error) => findings.error("base image", error.to_string(), "make base"),
+    }
+}
+
+fn audit(broker: &Broker, findings: &mut Findings) {
+    match broker.audit().health() {
+        Ok(health) => findings.ok("audit log", format!("{} records, {} signed", health.records, health.signed)),
+        Err(error) => findings.error(
+            "audit log",
+            format!("it cannot be written, so every request is denied: {error}"),
+            "make room or mend the disk, then start the broker again",
+        ),
+    }
+    let lost = broker.executions().lost();
+    if lost > 0 {
+        findings.warning(
+            "executions",
+            format!("{lost} lines of executions.jsonl could not be written"),
+            "make room on the disk of the state directory",
+        );
+    }
+    let refused = broker.counters().refused();
+    if refused > 0 {
+        findings.warning(
+            "connections",
+            format!("{refused} connections were refused because a component held too many"),
+            "see the broker's log for the component",
+        );
+    }
+}
+
+fn policy(broker: &Broker, findings: &mut Findings) {
+    let policy = broker.policy().current();
+    for problem in policy.set.problems() {
+        findings.error("policy", problem.to_string(), &problem.remedy);
+    }
+    if policy.set.problems().is_empty() {
+        findings.ok("policy", format!("{} is in force", policy.hash()));
+    }
+}
+
+fn host(broker: &Broker, findings: &mut Findings) {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let (major, minor) = version(&kernel);
+    if (major, minor) < (5, 6) {
+        findings.error(
+            "kernel",
+            format!("{} has no openat2", kernel.trim()),
+            "run Linux 5.6 or later",
+        );
+    } else if (major, minor) < (6, 12) {
+        findings.warning(
+            "kernel",
+            format!("{} has no Landlock signal scopes: a call may signal other processes of its own component", kernel.trim()),
+            "run Linux 6.12 or later",
+        );
+    } else {
+        findings.ok("kernel", kernel.trim().to_owned());
+    }
+    if !Path::new("/dev/fuse").exists() {
+        findings.warning("kernel", "there is no /dev/fuse".to_owned(), "modprobe fuse");
+    }
+    match available_memory() {
+        Some(bytes) if bytes < LITTLE_MEMORY => findings.warning(
+            "memory",
+            format!("only {} MB are available", bytes / (1024 * 1024)),
+            "stop packs that are not needed: packctl down PACK",
+        ),
+        Some(bytes) => findings.ok("memory", format!("{} MB available", bytes / (1024 * 1024))),
+        None => {}
+    }
+    let free = rustix::fs::statvfs(broker.layout().state())
+        .map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        .unwrap_or(u64::MAX);
+    if free < LITTLE_DISK {
+        findings.warning(
+            "disk",
+            format!("only {} MB are left for the audit log", free / (1024 * 1024)),
+            "make room on the disk of the state directory; a full disk denies every request",
+        );
+    }
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// `MemAvailable` of proc(5), in bytes.
+fn available_memory() -> Option<u64> {
+    fs::read_to_string("/proc/meminfo")
+        .ok()?
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?
+        .split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
+}

@@ -1,0 +1,161 @@
+//! The admin's socket. Every change is recorded with the peer as its actor.
+
+mod call;
+mod doctor;
+mod packs;
+mod socket;
+mod status;
+
+use std::{pin::Pin, sync::Arc, time::SystemTime};
+
+use futures_util::Stream;
+use rumi_audit::{Admin, Peer, RecordId};
+use rumi_policy::{ComponentId, PackId};
+use rumi_proto::v1::{self, control_server::Control};
+use tonic::{Request, Response, Status};
+
+pub use socket::{ControlError, serve};
+
+use crate::packs::Packs;
+
+/// What the control socket serves.
+#[derive(Debug, Clone)]
+pub struct ControlService {
+    packs: Arc<Packs>,
+    started: SystemTime,
+}
+
+/// A stream of replies.
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl ControlService {
+    /// For all packs.
+    #[must_use]
+    pub fn new(packs: Arc<Packs>) -> Self {
+        Self {
+            packs,
+            started: SystemTime::now(),
+        }
+    }
+
+    /// Writes down who is about to do what; without the record nothing is done.
+    async fn admin(
+        &self,
+        actor: Peer,
+        action: &str,
+        target: &str,
+        component: Option<&ComponentId>,
+    ) -> Result<RecordId, Status> {
+        let record = Admin {
+            actor,
+            action,
+            target: target.as_bytes(),
+            pack: component.map(ComponentId::pack_str),
+            component: component.map(ComponentId::as_str),
+            reason: None,
+            detail: None,
+        };
+        self.packs
+            .broker()
+            .audit()
+            .admin(record)
+            .await
+            .map_err(|error| {
+                Status::unavailable(format!(
+                    "the audit log cannot be written, so nothing is done: {error}"
+                ))
+            })
+    }
+}
+
+/// Who sent a request, from the socket.
+fn actor<T>(request: &Request<T>) -> Result<Peer, Status> {
+    request
+        .extensions()
+        .get::<Peer>()
+        .copied()
+        .ok_or_else(|| Status::internal("the peer of this connection is not known"))
+}
+
+fn pack_id(text: &str) -> Result<PackId, Status> {
+    text.parse()
+        .map_err(|error| Status::invalid_argument(format!("{error}")))
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    type BuildStream = Replies<v1::Progress>;
+    type UpStream = Replies<v1::Progress>;
+    type DownStream = Replies<v1::Progress>;
+    type LogsStream = Replies<v1::LogLine>;
+
+    async fn status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(self.state()))
+    }
+
+    async fn build(
+        &self,
+        request: Request<v1::PacksRequest>,
+    ) -> Result<Response<Self::BuildStream>, Status> {
+        self.each(request, packs::Step::Build).await
+    }
+
+    async fn up(
+        &self,
+        request: Request<v1::PacksRequest>,
+    ) -> Result<Response<Self::UpStream>, Status> {
+        self.each(request, packs::Step::Up).await
+    }
+
+    async fn down(
+        &self,
+        request: Request<v1::PacksRequest>,
+    ) -> Result<Response<Self::DownStream>, Status> {
+        self.each(request, packs::Step::Down).await
+    }
+
+    async fn ps(
+        &self,
+        request: Request<v1::PsRequest>,
+    ) -> Result<Response<v1::PsResponse>, Status> {
+        self.list(&request.into_inner().packs).map(Response::new)
+    }
+
+    async fn stats(
+        &self,
+        request: Request<v1::PsRequest>,
+    ) -> Result<Response<v1::StatsResponse>, Status> {
+        self.usage(&request.into_inner().packs).map(Response::new)
+    }
+
+    async fn logs(
+        &self,
+        request: Request<v1::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        self.log_lines(request.into_inner()).map(Response::new)
+    }
+
+    async fn call(
+        &self,
+        request: Request<v1::CallRequest>,
+    ) -> Result<Response<v1::CallResponse>, Status> {
+        let actor = actor(&request)?;
+        self.call_tool(actor, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn doctor(
+        &self,
+        _request: Request<v1::DoctorRequest>,
+    ) -> Result<Response<v1::DoctorResponse>, Status> {
+        Ok(Response::new(self.examine().await))
+    }
+}

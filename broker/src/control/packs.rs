@@ -1,0 +1,167 @@
+//! `build`, `up` and `down`: one stream of progress, a few packs at once.
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::StreamExt as _;
+use rumi_policy::PackId;
+use rumi_proto::v1::{self, progress};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{ControlService, Replies, actor, millis, pack_id};
+use crate::packs::{Pack, Packs, StartError};
+
+/// Messages that wait for a slow terminal.
+const QUEUE: usize = 256;
+
+/// What is done to each of the named packs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Build,
+    Up,
+    Down,
+}
+
+impl Step {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+type Sender = mpsc::Sender<Result<v1::Progress, Status>>;
+
+impl ControlService {
+    pub(super) async fn each(
+        &self,
+        request: Request<v1::PacksRequest>,
+        step: Step,
+    ) -> Result<Response<Replies<v1::Progress>>, Status> {
+        let actor = actor(&request)?;
+        let wanted = self.wanted(&request.into_inner().packs, step)?;
+        for pack in &wanted {
+            self.admin(actor, step.as_str(), pack.as_str(), None).await?;
+        }
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let at_once = self.packs.broker().config().start.concurrency.get();
+        let turns = Arc::new(Semaphore::new(usize::from(at_once)));
+        for pack in wanted {
+            let packs = Arc::clone(&self.packs);
+            let (sender, turns) = (sender.clone(), Arc::clone(&turns));
+            // A task of its own: a terminal that goes away stops nothing half-way.
+            tokio::spawn(async move {
+                let Ok(_turn) = turns.acquire().await else { return };
+                one(&packs, pack, step, &sender).await;
+            });
+        }
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    fn wanted(&self, names: &[String], step: Step) -> Result<Vec<PackId>, Status> {
+        if !names.is_empty() {
+            return names.iter().map(|name| pack_id(name)).collect();
+        }
+        if matches!(step, Step::Down) {
+            return Ok(self.packs.shown(&[]).into_iter().map(|s| s.id).collect());
+        }
+        Pack::all(&self.packs.broker().layout().packs())
+            .map_err(|error| Status::internal(format!("cannot list docker/packs: {error}")))
+    }
+
+    pub(super) fn log_lines(
+        &self,
+        request: v1::LogsRequest,
+    ) -> Result<Replies<v1::LogLine>, Status> {
+        let pack = pack_id(&request.pack)?;
+        let Some(running) = self.packs.running(&pack) else {
+            return Err(Status::not_found(format!(
+                "`{pack}` does not run; remedy: packctl up {pack}"
+            )));
+        };
+        let lines = if request.lines == 0 { 200 } else { request.lines };
+        let logs = self
+            .packs
+            .broker()
+            .engine()
+            .logs(&running.container, Some(lines), request.follow)
+            .map(|line| match line {
+                Ok(line) => Ok(v1::LogLine {
+                    time: line.time,
+                    stream: if line.error { "stderr" } else { "stdout" }.to_owned(),
+                    component_id: String::new(),
+                    line: line.text,
+                }),
+                Err(error) => Err(Status::unavailable(error.to_string())),
+            });
+        Ok(Box::pin(logs))
+    }
+}
+
+async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
+    let started = Instant::now();
+    let name = pack.to_string();
+    let mut progress = |message: &str| {
+        let told = v1::Progress {
+            pack: name.clone(),
+            message: message.to_owned(),
+            result: None,
+        };
+        // Progress is for eyes: what a slow terminal cannot take in time is left out.
+        drop(sender.try_send(Ok(told)));
+    };
+    let done = match step {
+        Step::Build => packs.build(&pack, &mut progress).await.map(|built| {
+            let changed = built.changed;
+            (built.image.to_string(), String::new(), changed)
+        }),
+        Step::Up => packs.up(&pack, &mut progress).await.map(|up| {
+            let (image, container) = (up.running.image.to_string(), up.running.container.to_string());
+            (image, container, up.changed)
+        }),
+        Step::Down => packs
+            .down(&pack)
+            .await
+            .map(|was| (String::new(), String::new(), was)),
+    };
+    let result = match done {
+        Ok((image_id, container_id, changed)) => progress::Result::Done(v1::PackDone {
+            image_id,
+            container_id,
+            changed,
+            duration_ms: millis(started.elapsed()),
+        }),
+        Err(error) => progress::Result::Failed(failed(&error)),
+    };
+    let told = v1::Progress {
+        pack: name,
+        message: String::new(),
+        result: Some(result),
+    };
+    if sender.send(Ok(told)).await.is_err() {
+        tracing::debug!(%pack, "nobody waits for the end of this step");
+    }
+}
+
+fn failed(error: &StartError) -> v1::PackFailed {
+    // What the build printed last goes as lines of its own.
+    let whole = error.to_string();
+    let mut message = whole.lines().next().unwrap_or_default().to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !message.contains(&cause_text) {
+            message.push_str(": ");
+            message.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    v1::PackFailed {
+        message,
+        remedy: String::new(),
+        last_lines: error.last_lines(),
+    }
+}

@@ -1,0 +1,321 @@
+//! Start-up and shutdown of the daemon.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rumi_audit::{Durability, Log, LogOptions, PolicyChange};
+use rumi_policy::PolicySet;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::Args,
+    broker::{Broker, Parts},
+    config::{Config, ConfigError},
+    container::{Engine, EngineError, Instance, Programs, UidError, Uids, Workspaces},
+    control::{self, ControlError, ControlService},
+    executions::Executions,
+    layout::{Layout, LayoutError},
+    logging,
+    outbound::{NameServers, Resolver, Tls},
+    packs::{Packs, StartError},
+    policy_store::{PolicyStore, WatchError},
+    secrets::Values,
+};
+
+/// How long what still runs may take at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Sockets must be given to other uids.
+    #[error("must run as root: it gives each component's socket to the component's uid; remedy: sudo rumi-broker …")]
+    NotRoot,
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Another broker serves this state.
+    #[error("another broker already runs on the state directory `{state}`; stop it first, or give --state another directory")]
+    AlreadyRunning {
+        /// The state directory.
+        state: PathBuf,
+    },
+    /// The lock file cannot be used.
+    #[error("cannot lock the state directory `{state}`")]
+    Lock {
+        /// The state directory.
+        state: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// No runtime.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// No diagnostics.
+    #[error("cannot write diagnostics to the state directory")]
+    Logging(#[from] tracing_appender::rolling::InitError),
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The audit log refuses to open.
+    #[error(transparent)]
+    Audit(#[from] rumi_audit::OpenError),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    Unavailable(#[from] rumi_audit::Unavailable),
+    /// No engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The components' uids cannot be read.
+    #[error(transparent)]
+    Uids(#[from] UidError),
+    /// The record of executions cannot be opened.
+    #[error("cannot open executions.jsonl in the state directory")]
+    Executions(#[source] io::Error),
+    /// The guest is not there.
+    #[error("the guest binary `{path}` is not there; remedy: make build, or give --guest")]
+    Guest {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The socket directory cannot be made a shared mount.
+    #[error(transparent)]
+    Mount(#[from] crate::container::MountError),
+    /// The policy cannot be followed.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// No control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Packs that run cannot be adopted.
+    #[error("cannot adopt the packs that run")]
+    Adopt(#[source] StartError),
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When start-up fails; nothing is left half-started then.
+pub fn run(args: Args) -> Result<(), DaemonError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(DaemonError::NotRoot);
+    }
+    let layout = Layout::prepare(&args.home, &args.state, &args.run)?;
+    let _lock = lock(layout.state())?;
+    let _guard = logging::start(&layout.log())?;
+    raise_file_limit();
+    // Two runtimes of one worker each: small requests on one are not held up by builds,
+    // calls and downloads on the other.
+    let requests = runtime("rumi-requests")?;
+    let background = runtime("rumi-background")?;
+    let ended = background.block_on(serve(&args, layout, &requests, &background));
+    requests.shutdown_timeout(SHUTDOWN);
+    background.shutdown_timeout(SHUTDOWN);
+    ended
+}
+
+fn runtime(name: &str) -> Result<Runtime, DaemonError> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(16)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)
+}
+
+/// One broker a state directory: two would write one log.
+fn lock(state: &Path) -> Result<File, DaemonError> {
+    let failed = |source| DaemonError::Lock {
+        state: state.to_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(state.join("broker.lock"))
+        .map_err(failed)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DaemonError::AlreadyRunning {
+            state: state.to_owned(),
+        }),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Each component may hold hundreds of connections, and each granted directory a handle.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
+async fn serve(
+    args: &Args,
+    layout: Layout,
+    requests: &Runtime,
+    background: &Runtime,
+) -> Result<(), DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let broker = assemble(args, layout, requests, background).await?;
+    crate::container::make_shared(&broker.layout().packs_run())?;
+    clean_sandboxes(&broker).await;
+    note_policy(&broker, &broker.policy().current().set).await?;
+    let noting = Arc::clone(&broker);
+    let handle = background.handle().clone();
+    broker.policy().watch(move |set| {
+        if let Err(error) = handle.block_on(note_policy(&noting, set)) {
+            tracing::error!(%error, "a change of policy could not be recorded");
+        }
+    })?;
+    let packs = Packs::new(Arc::clone(&broker));
+    packs.adopt_all().await.map_err(DaemonError::Adopt)?;
+    packs.follow();
+    let stop = CancellationToken::new();
+    let service = ControlService::new(packs);
+    control::serve(&broker.layout().control_socket(), service, stop.clone())?;
+    notify_ready();
+    tracing::info!(socket = %broker.layout().control_socket().display(), "ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; containers go on and are adopted by the next start");
+    // Streams first: an open one would keep a graceful end waiting for ever.
+    stop.cancel();
+    Ok(broker.audit().close()?)
+}
+
+async fn assemble(
+    args: &Args,
+    layout: Layout,
+    requests: &Runtime,
+    background: &Runtime,
+) -> Result<Arc<Broker>, DaemonError> {
+    let config = Config::load(&layout.config())?;
+    let guest = guest(args)?;
+    let options = LogOptions {
+        durability: config.audit.durability.into(),
+        segment_bytes: config.audit.segment_size.bytes(),
+        ..LogOptions::new(
+            layout.audit(),
+            layout.keys().join("audit.key"),
+            format!("rumi/{}", hostname()),
+        )
+    };
+    let audit = Log::open(options)?;
+    let engine = Engine::connect(&args.docker, Instance::of_state(layout.state())).await?;
+    let tls = Tls::system();
+    for problem in tls.problems() {
+        tracing::warn!(%problem, "a root certificate is left out");
+    }
+    let parts = Parts {
+        policy: PolicyStore::load(&layout),
+        values: Values::new(layout.secrets(), config.env.sources.clone()),
+        resolver: Resolver::new(name_servers(&config)),
+        tls,
+        engine,
+        programs: Programs::default(),
+        uids: Uids::open(layout.state())?,
+        workspaces: Workspaces::new(
+            layout.home().join("docker/sandbox"),
+            config.workspace.allow_unlimited,
+        ),
+        guest,
+        executions: Executions::open(&layout.log()).map_err(DaemonError::Executions)?,
+        requests: requests.handle().clone(),
+        background: background.handle().clone(),
+        audit,
+        config,
+        layout,
+    };
+    Ok(Broker::new(parts))
+}
+
+/// The guest beside this program, unless the command line names another.
+fn guest(args: &Args) -> Result<PathBuf, DaemonError> {
+    let path = match &args.guest {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()
+            .unwrap_or_default()
+            .with_file_name("rumi-guest"),
+    };
+    std::fs::canonicalize(&path).map_err(|_| DaemonError::Guest { path })
+}
+
+fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Ends commands that a broker before us left running, and their mounts.
+async fn clean_sandboxes(broker: &Broker) {
+    let mounts = broker.layout().mounts();
+    match crate::container::clean_leftovers(broker.engine(), &mounts).await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(count, "removed sandboxes that an earlier broker left behind"),
+        Err(error) => tracing::error!(%error, "cannot remove sandboxes of an earlier broker"),
+    }
+}
+
+fn name_servers(config: &Config) -> NameServers {
+    if config.network.resolvers.is_empty() {
+        return NameServers::System;
+    }
+    let listed = config.network.resolvers.iter();
+    NameServers::Listed(listed.map(|server| server.address()).collect())
+}
+
+async fn note_policy(broker: &Broker, set: &PolicySet) -> Result<(), rumi_audit::Unavailable> {
+    let problems: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
+    broker
+        .audit()
+        .policy(PolicyChange {
+            hash: &set.hash().hex(),
+            files: set.files().len(),
+            problems: &problems,
+        })
+        .await
+        .map(drop)
+}
+
+/// Tells systemd, where it asked to be told (sd_notify(3)).
+fn notify_ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+impl From<crate::config::Durability> for Durability {
+    fn from(durability: crate::config::Durability) -> Self {
+        match durability {
+            crate::config::Durability::Process => Self::Process,
+            crate::config::Durability::Power => Self::Power,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Opens what a request names, below a granted directory and never beyond it.
+
+use std::{io, os::fd::OwnedFd};
+
+use rumi_policy::{AbsPath, FileKind};
+use rustix::{
+    fs::{FileType, Mode, OFlags, ResolveFlags, Stat},
+    io::Errno,
+};
+
+use crate::policy_store::Root;
+
+/// Confined to the root: no way up, no magic link, no other mount.
+const CONFINED: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// Something that was found, held by a handle that can neither read nor write.
+#[derive(Debug)]
+pub struct Found {
+    pub(super) handle: OwnedFd,
+    pub(super) stat: Stat,
+    pub(super) real_path: AbsPath,
+}
+
+impl Found {
+    pub(super) fn kind(&self) -> FileKind {
+        kind_of(&self.stat)
+    }
+    pub(super) fn size(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+    pub(super) fn links(&self) -> u64 {
+        self.stat.st_nlink
+    }
+
+    /// Opens it for reading. The handle names the inode that was looked at, so nothing
+    /// can be put in its place.
+    pub(super) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+        use std::os::fd::AsRawFd as _;
+        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        Ok(rustix::fs::open(path, flags, Mode::empty())?)
+    }
+}
+
+pub(super) fn kind_of(stat: &Stat) -> FileKind {
+    kind_of_type(FileType::from_raw_mode(stat.st_mode))
+}
+
+pub(super) fn kind_of_type(file_type: FileType) -> FileKind {
+    match file_type {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Symlink,
+        _ => FileKind::Other,
+    }
+}
+
+/// Finds `relative` below the root; symlinks are followed as long as they stay below it.
+pub(super) fn find(root: &Root, relative: &str) -> io::Result<Found> {
+    find_with(root, relative, OFlags::PATH)
+}
+
+/// Finds a directory.
+pub(super) fn find_directory(root: &Root, relative: &str) -> io::Result<Found> {
+    find_with(root, relative, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+fn find_with(root: &Root, relative: &str, flags: OFlags) -> io::Result<Found> {
+    let name = if relative.is_empty() { "." } else { relative };
+    let flags = flags | OFlags::CLOEXEC;
+    // A path without symlinks is its own real path, which saves a system call.
+    let straight = rustix::fs::openat2(
+        root.handle(),
+        name,
+        flags,
+        Mode::empty(),
+        CONFINED | ResolveFlags::NO_SYMLINKS,
+    );
+    let (handle, real_path) = match straight {
+        Ok(handle) => (handle, join(root.path(), relative)?),
+        Err(Errno::LOOP) => {
+            let handle = retrying(|| {
+                rustix::fs::openat2(root.handle(), name, flags, Mode::empty(), CONFINED)
+            })?;
+            let real_path = real_path(&handle)?;
+            (handle, real_path)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stat = rustix::fs::fstat(&handle)?;
+    Ok(Found {
+        handle,
+        stat,
+        real_path,
+    })
+}
+
+/// The kernel says EAGAIN when a rename ran beside a lookup that must stay beneath.
+fn retrying<T>(mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 0..16 {
+        match attempt() {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    attempt()
+}
+
+/// A path below a root; the policy has parsed both parts.
+pub(super) fn join(root: &AbsPath, relative: &str) -> io::Result<AbsPath> {
+    if relative.is_empty() {
+        return Ok(root.clone());
+    }
+    let joined = if root.is_root() {
+        format!("/{relative}")
+    } else {
+        format!("{root}/{relative}")
+    };
+    joined.parse().map_err(|_| io::ErrorKind::InvalidFilename.into())
+}
+
+fn real_path(handle: &OwnedFd) -> io::Result<AbsPath> {
+    use std::os::fd::AsRawFd as _;
+    let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let target = rustix::fs::readlink(link, Vec::new())?;
+    target
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidFilename.into())
+}

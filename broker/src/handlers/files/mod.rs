@@ -1,0 +1,67 @@
+//! `file_read` and `file_write`: everything is opened below the handle of a granted directory.
+
+mod create;
+mod directory;
+mod list;
+mod lookup;
+mod read;
+mod remove;
+mod stat;
+mod stream;
+mod upload;
+mod write;
+
+use std::io;
+
+pub use directory::open_for_terminal;
+pub use list::{ListHandler, Listing};
+pub use read::ReadHandler;
+pub use stat::StatHandler;
+pub use stream::{ReadStreamHandler, StreamStart};
+pub use upload::UploadHandler;
+pub use write::WriteHandler;
+
+use crate::{
+    policy_store::RootError,
+    refusal::{Failure, Refusal},
+};
+
+/// Bytes of a file that one reply may hold; more goes by ranges or as a stream.
+pub const MAX_INLINE: u64 = 3 * 1024 * 1024;
+
+/// Puts an error of the kernel into words, naming only what the caller named.
+fn io_failure(path: &str, error: &io::Error) -> Refusal {
+    use io::ErrorKind as Kind;
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return Refusal::failed(
+            Failure::Precondition,
+            format!("`{}` goes through too many symlinks", path.escape_debug()),
+        );
+    }
+    let (code, what) = match error.kind() {
+        Kind::NotFound => (Failure::NotFound, "is not there"),
+        Kind::AlreadyExists => (Failure::AlreadyExists, "is there already"),
+        Kind::NotADirectory => (Failure::Precondition, "goes through something that is no directory"),
+        Kind::IsADirectory => (Failure::Precondition, "is a directory"),
+        Kind::DirectoryNotEmpty => (Failure::Precondition, "is a directory that is not empty"),
+        Kind::StorageFull | Kind::QuotaExceeded => (Failure::Unavailable, "cannot be written: the disk is full"),
+        Kind::ReadOnlyFilesystem => (Failure::Precondition, "lies on a read-only file system"),
+        Kind::FileTooLarge => (Failure::TooLarge, "would become too large"),
+        Kind::InvalidFilename => (Failure::Precondition, "has a name that the file system does not take"),
+        Kind::CrossesDevices => (Failure::Precondition, "lies beyond a mount point or leaves its granted directory through a symlink"),
+        _ => {
+            tracing::warn!(path = %path.escape_default(), %error, "a file operation failed");
+            (Failure::Internal, "cannot be used; the broker's log says why")
+        }
+    };
+    Refusal::failed(code, format!("`{}` {what}", path.escape_debug()))
+}
+
+fn root_failure(error: &RootError) -> Refusal {
+    Refusal::failed(Failure::Precondition, error.to_string())
+}
+
+/// A length of the file system as a count for the wire.
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

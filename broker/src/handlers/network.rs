@@ -1,0 +1,84 @@
+//! `network`: one HTTP request, to an address that was judged.
+
+use rumi_audit::Recorded;
+use rumi_policy::{Confirmed, Network, NetworkFound, Permit};
+use tokio::time::Instant;
+
+use crate::{
+    outbound::{self, FetchFailure, Limits, Payload, Reply, ResolveError},
+    pipeline::{Context, Handler, Performed},
+    refusal::{Failure, Refusal},
+};
+
+/// Serves one `NetworkFetch`.
+#[derive(Debug)]
+pub struct FetchHandler {
+    /// Headers and body, already checked.
+    pub payload: Payload,
+    /// When the whole exchange must be over.
+    pub deadline: Instant,
+}
+
+impl Handler<Network> for FetchHandler {
+    type Handle = ();
+    type Reply = Reply;
+
+    async fn find(
+        &mut self,
+        context: Context<'_>,
+        permit: &Recorded<Permit<Network>>,
+    ) -> Result<(NetworkFound, ()), Refusal> {
+        let resolver = context.broker.resolver();
+        // A look-up tells the name to others: it happens only once it is allowed and recorded.
+        let addresses = resolver
+            .resolve(permit.get().ask().host())
+            .await
+            .map_err(|error| {
+                let code = match error {
+                    ResolveError::Timeout { .. } => Failure::Timeout,
+                    _ => Failure::Unavailable,
+                };
+                Refusal::failed(code, error.to_string())
+            })?;
+        let own = outbound::own_addresses(resolver, &addresses).map_err(|error| {
+            tracing::error!(%error, "the host's own addresses cannot be read");
+            Refusal::failed(Failure::Internal, "the host's own addresses cannot be read, so no address can be judged")
+        })?;
+        let found = NetworkFound {
+            addresses,
+            own,
+            exceptions: context.broker.exceptions().to_vec(),
+        };
+        Ok((found, ()))
+    }
+
+    async fn perform(
+        self,
+        context: Context<'_>,
+        permit: &Recorded<Confirmed<Network>>,
+        (): (),
+    ) -> Performed<Reply> {
+        let bytes_in = u64::try_from(self.payload.body_bytes()).unwrap_or(u64::MAX);
+        let limits = Limits {
+            deadline: self.deadline,
+            body_bytes: context.broker.config().network.max_response.bytes(),
+        };
+        let tls = context.broker.tls();
+        let fetched = outbound::fetch(tls, permit.get(), self.payload, limits).await;
+        let result = fetched.map_err(|error| {
+            let code = match error.kind() {
+                FetchFailure::Timeout => Failure::Timeout,
+                FetchFailure::TooLarge => Failure::TooLarge,
+                FetchFailure::Unavailable => Failure::Unavailable,
+            };
+            Refusal::failed(code, error.to_string())
+        });
+        let reply = result.as_ref().ok();
+        Performed {
+            bytes_in,
+            bytes_out: reply.map_or(0, |r| u64::try_from(r.body.len()).unwrap_or(u64::MAX)),
+            detail: reply.map(|r| serde_json::json!({ "status": r.status })),
+            result,
+        }
+    }
+}

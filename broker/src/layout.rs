@@ -1,0 +1,184 @@
+//! Where things lie on the host, and the checks that the places are fit for use.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use rumi_policy::{AbsPath, ComponentId, PackId};
+
+/// The three directories of a broker, absolute and without symlinks.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    home: PathBuf,
+    state: PathBuf,
+    run: PathBuf,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The directory of the project is not there.
+    #[error("cannot use home `{path}`; give --home a directory that holds docker/, grants/ and scopes/")]
+    Home {
+        /// As given.
+        path: PathBuf,
+        /// From the file system.
+        source: io::Error,
+    },
+    /// A directory could not be made.
+    #[error("cannot make `{path}`; run as root, or give --state and --run directories you may write")]
+    Create {
+        /// As given.
+        path: PathBuf,
+        /// From the file system.
+        source: io::Error,
+    },
+    /// A directory that others may write would let them replace sockets and keys.
+    #[error("`{path}` may be written by others than root; remedy: chown root `{path}` && chmod go-w `{path}`")]
+    Writable {
+        /// As given.
+        path: PathBuf,
+    },
+}
+
+impl Layout {
+    /// Makes what is missing and resolves the three directories.
+    ///
+    /// # Errors
+    /// When one is missing, cannot be made, or may be written by others.
+    pub fn prepare(home: &Path, state: &Path, run: &Path) -> Result<Self, LayoutError> {
+        let home = fs::canonicalize(home).map_err(|source| LayoutError::Home {
+            path: home.to_owned(),
+            source,
+        })?;
+        let state = Self::own_directory(state, 0o700)?;
+        let run = Self::own_directory(run, 0o755)?;
+        let layout = Self { home, state, run };
+        for (path, mode) in [
+            (layout.packs_run(), 0o755),
+            (layout.mounts(), 0o700),
+            (layout.keys(), 0o700),
+            (layout.audit(), 0o700),
+            (layout.log(), 0o700),
+        ] {
+            Self::own_directory(&path, mode)?;
+        }
+        Ok(layout)
+    }
+
+    fn own_directory(path: &Path, mode: u32) -> Result<PathBuf, LayoutError> {
+        let create = |source| LayoutError::Create {
+            path: path.to_owned(),
+            source,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .map_err(create)?;
+        let real = fs::canonicalize(path).map_err(create)?;
+        let metadata = fs::metadata(&real).map_err(create)?;
+        if metadata.mode() & 0o022 != 0 {
+            return Err(LayoutError::Writable { path: real });
+        }
+        Ok(real)
+    }
+
+    /// The directory that holds docker/, grants/ and scopes/.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+    /// The directory of what must survive a restart.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+    /// The directory of the sockets.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+    /// One JSON file a component.
+    #[must_use]
+    pub fn grants(&self) -> PathBuf {
+        self.home.join("grants")
+    }
+    /// One JSON file a permission.
+    #[must_use]
+    pub fn scopes(&self) -> PathBuf {
+        self.home.join("scopes")
+    }
+    /// One directory a pack.
+    #[must_use]
+    pub fn packs(&self) -> PathBuf {
+        self.home.join("docker/packs")
+    }
+    /// Limits and run-time settings.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.home.join("docker/config.json")
+    }
+    /// The admin's socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.run.join("control.sock")
+    }
+    /// Parent of all packs' socket directories; a shared mount of its own.
+    #[must_use]
+    pub fn packs_run(&self) -> PathBuf {
+        self.run.join("packs")
+    }
+    /// What a pack's container sees as /run/rumi.
+    #[must_use]
+    pub fn pack_run(&self, pack: &PackId) -> PathBuf {
+        self.packs_run().join(pack.as_str())
+    }
+    /// The socket that is the component's identity.
+    #[must_use]
+    pub fn component_socket(&self, component: &ComponentId) -> PathBuf {
+        self.pack_run(&component.pack()).join(format!("{component}.sock"))
+    }
+    /// Where checked directories are bound for terminal sandboxes.
+    #[must_use]
+    pub fn mounts(&self) -> PathBuf {
+        self.run.join("mounts")
+    }
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.state.join("audit")
+    }
+    /// Signing keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.state.join("keys")
+    }
+    /// Diagnostics and the record of executions.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.state.join("log")
+    }
+    /// Secret values, root's only.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.state.join("secrets.json")
+    }
+
+    /// The broker's own places, refused to every pack even inside a grant.
+    #[must_use]
+    pub fn protected(&self) -> Vec<AbsPath> {
+        [
+            self.state.clone(),
+            self.run.clone(),
+            self.grants(),
+            self.scopes(),
+            self.home.join("docker"),
+        ]
+        .iter()
+        .filter_map(|path| path.to_str().and_then(|text| text.parse().ok()))
+        .collect()
+    }
+}

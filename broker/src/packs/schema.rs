@@ -1,0 +1,97 @@
+//! Checks arguments against a component's schema before anything runs.
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+/// Problems of one set of arguments that are told.
+const TOLD: usize = 5;
+/// Bytes that a compiled pattern may take; a pack wrote it.
+const PATTERN_BYTES: usize = 1024 * 1024;
+
+/// A schema, compiled once.
+#[derive(Debug)]
+pub(super) struct Schema(Validator);
+
+/// Why arguments are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgumentsError {
+    /// They are no JSON.
+    #[error("the arguments are not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// They are JSON of another kind.
+    #[error("the arguments must be a JSON object, such as {{}}")]
+    NotAnObject,
+    /// The schema refuses them.
+    #[error("the arguments do not fit the tool's schema: {0}")]
+    Refused(String),
+}
+
+impl Schema {
+    /// Compiles a schema that a pack wrote: patterns in linear time, nothing fetched.
+    pub(super) fn compile(schema: &Value) -> Result<Self, String> {
+        jsonschema::options()
+            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
+            .build(schema)
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
+    pub(super) fn check(&self, arguments: &Value) -> Result<(), ArgumentsError> {
+        let problems: Vec<String> = self
+            .0
+            .iter_errors(arguments)
+            .take(TOLD)
+            .map(|error| {
+                let place = error.instance_path().to_string();
+                if place.is_empty() {
+                    error.to_string()
+                } else {
+                    format!("`{place}`: {error}")
+                }
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ArgumentsError::Refused(problems.join("; ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Schema;
+
+    #[test]
+    fn a_schema_names_the_field_it_refuses() {
+        let schema = Schema::compile(&json!({
+            "type": "object",
+            "properties": {"source": {"type": "string"}},
+            "required": ["source"],
+            "additionalProperties": false,
+        }))
+        .unwrap();
+        schema.check(&json!({"source": "/a"})).unwrap();
+        let refused = schema.check(&json!({"source": 1})).unwrap_err().to_string();
+        assert!(refused.contains("/source"), "{refused}");
+        assert!(schema.check(&json!({})).is_err());
+        assert!(schema.check(&json!({"source": "/a", "x": 1})).is_err());
+    }
+
+    #[test]
+    fn a_pattern_cannot_take_exponential_time() {
+        let schema = Schema::compile(&json!({"pattern": "^(a+)+$"})).unwrap();
+        let started = std::time::Instant::now();
+        assert!(schema.check(&json!(format!("{}!", "a".repeat(50_000)))).is_err());
+        assert!(started.elapsed().as_secs() < 2);
+    }
+
+    #[test]
+    fn a_schema_cannot_fetch_or_read() {
+        for reference in ["http://127.0.0.1:1/x", "file:///etc/passwd"] {
+            assert!(Schema::compile(&json!({"$ref": reference})).is_err(), "{reference}");
+        }
+    }
+}

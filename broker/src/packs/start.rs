@@ -1,0 +1,340 @@
+//! Brings packs up and takes them down.
+
+use std::{
+    collections::HashMap,
+    os::unix::fs::DirBuilderExt as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rumi_policy::{PackId, manifest::{ComponentManifest, Requirements}};
+
+use super::{Entry, Live, Pack, Packs, Phase, limits, load::LoadError, staff};
+use crate::{
+    caller::Identity,
+    container::{
+        BuildError, BuildRequest, Built, CgroupError, ContainerCgroup, EngineError, PackSpec,
+        PackUids, Running, UidError, WorkspaceError,
+    },
+    server::{Listener, ListenerError},
+    workers::Pool,
+};
+
+/// How long workers may take to attach.
+const ATTACH: Duration = Duration::from_secs(20);
+/// How long a container may take to end by itself; its init does nothing but exit.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Told while something takes its time.
+pub type Progress<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// Why a pack did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The pack is not valid.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The image could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// No uids.
+    #[error(transparent)]
+    Uids(#[from] UidError),
+    /// No work area.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The container's cgroup cannot be used.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// A socket could not be made.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// The socket directory could not be made.
+    #[error("cannot make the socket directory of `{pack}`")]
+    Directory {
+        /// The pack.
+        pack: PackId,
+        /// From the file system.
+        source: std::io::Error,
+    },
+    /// The container ended at once.
+    #[error("the container of `{pack}` ended as soon as it was started; see: packctl doctor")]
+    Ended {
+        /// The pack.
+        pack: PackId,
+    },
+    /// The workers did not come.
+    #[error("the workers of `{pack}` did not attach within {seconds} s; see: packctl logs {pack}")]
+    NotAttached {
+        /// The pack.
+        pack: PackId,
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+impl StartError {
+    /// The last lines of a build that failed.
+    #[must_use]
+    pub fn last_lines(&self) -> Vec<String> {
+        match self {
+            Self::Build(BuildError::Failed { output } | BuildError::Wheels { output }) => {
+                output.lines().map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What `up` did.
+#[derive(Debug)]
+pub struct Up {
+    /// The container that runs now.
+    pub running: Running,
+    /// False when it ran already, from the same content.
+    pub changed: bool,
+}
+
+impl Packs {
+    /// Builds a pack's image where its content has changed.
+    ///
+    /// # Errors
+    /// When the pack is not valid or the build fails.
+    pub async fn build(&self, id: &PackId, progress: Progress<'_>) -> Result<Built, StartError> {
+        let entry = self.entry(id);
+        let _turn = entry.turn.lock().await;
+        let pack = Pack::load(&self.broker.layout().packs(), id)?;
+        Ok(self.build_image(&pack, progress).await?)
+    }
+
+    async fn build_image(&self, pack: &Pack, progress: Progress<'_>) -> Result<Built, BuildError> {
+        let requirements = match &pack.manifest.requirements {
+            Requirements::None => None,
+            Requirements::File(file) => Some(file.as_str()),
+            Requirements::Lines(_) => return Err(BuildError::TimedOut { seconds: 0 }),
+        };
+        let request = BuildRequest {
+            pack: &pack.manifest.id,
+            directory: &pack.directory,
+            requirements,
+        };
+        let (config, state) = (self.broker.config(), self.broker.layout().state());
+        crate::container::build(self.broker.engine(), request, config, state, progress).await
+    }
+
+    /// Builds where needed, starts, and waits for the workers.
+    ///
+    /// # Errors
+    /// When any step fails; what had been started is taken down again.
+    pub async fn up(&self, id: &PackId, progress: Progress<'_>) -> Result<Up, StartError> {
+        let entry = self.entry(id);
+        let _turn = entry.turn.lock().await;
+        let pack = Arc::new(Pack::load(&self.broker.layout().packs(), id)?);
+        let built = self.build_image(&pack, progress).await?;
+        if let Some(running) = entry.same(&built) {
+            return Ok(Up {
+                running,
+                changed: false,
+            });
+        }
+        self.stop(&entry).await?;
+        entry.set(Phase::Starting, "");
+        progress("starting");
+        match self.start(&entry, &pack, &built).await {
+            Ok(running) => {
+                entry.set(Phase::Running, "");
+                Ok(Up {
+                    running,
+                    changed: true,
+                })
+            }
+            Err(error) => {
+                if let Err(stopping) = self.stop(&entry).await {
+                    tracing::error!(pack = %id, %stopping, "cannot take down what did not come up");
+                }
+                entry.retire(Phase::Failed, error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        entry: &Entry,
+        pack: &Arc<Pack>,
+        built: &Built,
+    ) -> Result<Running, StartError> {
+        let broker = &self.broker;
+        let manifest = &pack.manifest;
+        let ids: Vec<_> = manifest.components.iter().map(|c| c.id.clone()).collect();
+        let uids = broker.uids().assign(&manifest.id, &ids)?;
+        let bytes = limits::workspace(manifest, broker.config());
+        let workspace = broker
+            .workspaces()
+            .prepare(&manifest.id, uids.gid, bytes)
+            .await?;
+        let (pools, identities, listeners) = self.listen(pack, &uids)?;
+        let running = broker
+            .engine()
+            .up(&PackSpec {
+                pack: &manifest.id,
+                image: &built.image,
+                content: &built.content,
+                components: &uids.components,
+                gid: uids.gid,
+                limits: limits::container(manifest, broker.config()),
+                run_dir: &broker.layout().pack_run(&manifest.id),
+                guest: broker.guest(),
+                workspace: &workspace.path,
+            })
+            .await?;
+        for identity in &identities {
+            identity.enter(running.container.as_str());
+        }
+        entry.inner().live = Some(Live {
+            pack: Arc::clone(pack),
+            running: running.clone(),
+            pools: pools.clone(),
+            listeners,
+        });
+        self.staff(&running, &pools).await?;
+        attached(&manifest.id, &pools).await?;
+        Ok(running)
+    }
+
+    /// Binds the sockets before the container starts, so that no worker finds none.
+    pub(super) fn listen(&self, pack: &Pack, uids: &PackUids) -> Result<Listening, StartError> {
+        let broker = &self.broker;
+        let directory = broker.layout().pack_run(&pack.manifest.id);
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&directory)
+            .map_err(|source| StartError::Directory {
+                pack: pack.manifest.id.clone(),
+                source,
+            })?;
+        let mut pools = HashMap::new();
+        let mut identities = Vec::new();
+        let mut listeners = Vec::new();
+        for user in &uids.components {
+            let id = &user.component;
+            let Some(component) = component(pack, id) else {
+                continue;
+            };
+            let pool = Pool::new(pack.tool(component, broker.config()));
+            let identity = Arc::new(Identity::new(id.clone()));
+            listeners.push(Listener::serve(
+                broker,
+                &broker.layout().component_socket(id),
+                user.uid,
+                Arc::clone(&identity),
+                Arc::clone(&pool),
+            )?);
+            identities.push(identity);
+            pools.insert(id.clone(), pool);
+        }
+        Ok((pools, identities, listeners))
+    }
+
+    /// Gives the pools their container and starts the workers that init does not.
+    pub(super) async fn staff(
+        &self,
+        running: &Running,
+        pools: &HashMap<rumi_policy::ComponentId, Arc<Pool>>,
+    ) -> Result<(), StartError> {
+        let cgroup = cgroup_of(running)?;
+        cgroup.prepare()?;
+        let cgroup = Arc::new(cgroup);
+        for pool in pools.values() {
+            pool.enter_container(Arc::clone(&cgroup));
+        }
+        for user in running.components.iter().skip(1) {
+            let engine = self.broker.engine();
+            engine.exec_worker(running, &user.component).await?;
+            if let Some(pool) = pools.get(&user.component) {
+                staff::look_after(engine, running, &user.component, pool);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a pack down.
+    ///
+    /// # Errors
+    /// When the engine cannot.
+    pub async fn down(&self, id: &PackId) -> Result<bool, StartError> {
+        let entry = self.entry(id);
+        let _turn = entry.turn.lock().await;
+        let was = self.stop(&entry).await?;
+        if let Err(error) = self.broker.workspaces().release(id) {
+            tracing::warn!(pack = %id, %error, "the work area stays mounted");
+        }
+        Ok(was)
+    }
+
+    async fn stop(&self, entry: &Entry) -> Result<bool, StartError> {
+        let container = entry
+            .inner()
+            .live
+            .as_ref()
+            .map(|live| live.running.container.clone());
+        let Some(container) = container else {
+            entry.retire(Phase::Stopped, "");
+            return Ok(false);
+        };
+        // Retired first, so that the container's end is not taken for a failure.
+        entry.retire(Phase::Stopped, "");
+        self.broker.engine().down(&container, GRACE).await?;
+        Ok(true)
+    }
+}
+
+/// Pools, identities and sockets of one pack.
+pub(super) type Listening = (
+    HashMap<rumi_policy::ComponentId, Arc<Pool>>,
+    Vec<Arc<Identity>>,
+    Vec<Listener>,
+);
+
+impl Entry {
+    /// The container that runs, if it runs what was just built.
+    fn same(&self, built: &Built) -> Option<Running> {
+        let inner = self.inner();
+        let live = inner.live.as_ref()?;
+        let same = inner.phase == Phase::Running && live.running.image == built.image;
+        same.then(|| live.running.clone())
+    }
+}
+
+fn component<'a>(pack: &'a Pack, id: &rumi_policy::ComponentId) -> Option<&'a ComponentManifest> {
+    pack.manifest.components.iter().find(|c| c.id == *id)
+}
+
+/// The cgroup of a container whose PID 1 lives.
+pub(super) fn cgroup_of(running: &Running) -> Result<ContainerCgroup, StartError> {
+    let pid = running.pid().ok_or_else(|| StartError::Ended {
+        pack: running.pack.clone(),
+    })?;
+    Ok(ContainerCgroup::of_init(pid)?)
+}
+
+async fn attached(
+    pack: &PackId,
+    pools: &HashMap<rumi_policy::ComponentId, Arc<Pool>>,
+) -> Result<(), StartError> {
+    let deadline = Instant::now() + ATTACH;
+    for pool in pools.values() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        tokio::time::timeout(left, pool.wait_attached())
+            .await
+            .map_err(|_| StartError::NotAttached {
+                pack: pack.clone(),
+                seconds: ATTACH.as_secs(),
+            })?;
+    }
+    Ok(())
+}

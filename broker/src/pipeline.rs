@@ -1,0 +1,267 @@
+//! The way of a request: decide, record, find, confirm, perform, record the outcome.
+//!
+//! The order is a compile-time fact. Only the policy crate makes a `Permit` and a
+//! `Confirmed`; only the audit crate wraps one in `Recorded`; a handler takes nothing else.
+
+use std::future::Future;
+
+use rumi_audit::{Decision, Outcome, Recorded};
+use rumi_policy::{Capability, Confirmed, Denial, Permit, Reason};
+
+use crate::{
+    broker::Broker,
+    caller::{Caller, SeenDenial},
+    policy_store::{self, Loaded},
+    refusal::Refusal,
+};
+
+/// What handlers are given beside the permit.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The broker's shared parts.
+    pub broker: &'a Broker,
+    /// The policy this request was decided under.
+    pub policy: &'a Loaded,
+    /// Who asks.
+    pub caller: &'a Caller,
+}
+
+/// What a handler did, for the outcome's record and the reply.
+#[derive(Debug)]
+pub struct Performed<R> {
+    /// The answer, or how the effect failed.
+    pub result: Result<R, Refusal>,
+    /// Bytes that came from the pack.
+    pub bytes_in: u64,
+    /// Bytes that went to the pack.
+    pub bytes_out: u64,
+    /// More for the record; never a secret value.
+    pub detail: Option<serde_json::Value>,
+}
+
+impl<R> Performed<R> {
+    /// An effect that moved no bytes.
+    pub fn plain(result: Result<R, Refusal>) -> Self {
+        Self {
+            result,
+            bytes_in: 0,
+            bytes_out: 0,
+            detail: None,
+        }
+    }
+}
+
+/// The code that acts on a permit.
+pub trait Handler<C: Capability>: Sized + Send {
+    /// What `find` opened or resolved, kept for `perform`.
+    type Handle: Send;
+    /// What the pack gets.
+    type Reply: Send;
+
+    /// Looks, without any effect, at what the request names.
+    fn find(
+        &mut self,
+        context: Context<'_>,
+        permit: &Recorded<Permit<C>>,
+    ) -> impl Future<Output = Result<(C::Found, Self::Handle), Refusal>> + Send;
+
+    /// Acts.
+    fn perform(
+        self,
+        context: Context<'_>,
+        permit: &Recorded<Confirmed<C>>,
+        handle: Self::Handle,
+    ) -> impl Future<Output = Performed<Self::Reply>> + Send;
+}
+
+/// Takes one request all the way.
+///
+/// # Errors
+/// When policy denies it, the log cannot take it, or the effect fails.
+pub async fn run<C: Capability, H: Handler<C>>(
+    broker: &Broker,
+    caller: &Caller,
+    ask: C::Ask,
+    mut handler: H,
+) -> Result<H::Reply, Refusal> {
+    let policy = broker.policy().current();
+    let context = Context {
+        broker,
+        policy: &policy,
+        caller,
+    };
+    let permit = decide::<C>(context, ask).await?;
+    let recorded = record(context, permit).await?;
+    let (found, handle) = match handler.find(context, &recorded).await {
+        Ok(found) => found,
+        Err(refusal) => return Err(failed(recorded, refusal).await),
+    };
+    let asked = Described::of::<C>(recorded.get().ask());
+    let confirmed = match recorded.advance(|permit| permit.confirm(&found)) {
+        Ok(confirmed) => confirmed,
+        Err((denied, denial)) => {
+            // The admin's log says more than the pack is told, where there is more.
+            let sentence = denial.detail.as_deref().unwrap_or(&denial.sentence);
+            let record = denied
+                .record(denial.reason.as_str(), sentence)
+                .await
+                .map_err(|_| unavailable())?;
+            return Err(refuse(caller, &asked, denial, record.to_string()));
+        }
+    };
+    let performed = handler.perform(context, &confirmed, handle).await;
+    let outcome = Outcome {
+        ok: performed.result.is_ok(),
+        error: performed.result.as_ref().err().map(error_name),
+        bytes_in: performed.bytes_in,
+        bytes_out: performed.bytes_out,
+        detail: performed.detail.as_ref(),
+    };
+    confirmed.finish(outcome).await.map_err(|_| unavailable())?;
+    performed.result
+}
+
+async fn decide<C: Capability>(
+    context: Context<'_>,
+    ask: C::Ask,
+) -> Result<Permit<C>, Refusal> {
+    let asked = Described::of::<C>(&ask);
+    let component = context.caller.component();
+    match rumi_policy::decide::<C>(&context.policy.set, component, ask, policy_store::now()) {
+        Ok(permit) => Ok(permit),
+        Err(denial) => Err(deny(context, &asked, denial).await),
+    }
+}
+
+async fn record<C: Capability>(
+    context: Context<'_>,
+    permit: Permit<C>,
+) -> Result<Recorded<Permit<C>>, Refusal> {
+    let asked = Described::of::<C>(permit.ask());
+    let grant = permit.grant().to_owned();
+    let decision = describe(context, &asked, Some(&grant), None);
+    context
+        .broker
+        .audit()
+        .record(decision, permit)
+        .await
+        .map_err(|_| unavailable())
+}
+
+/// Records a refusal and gives it the form in which the pack sees it.
+async fn deny(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
+    let detail = denial
+        .detail
+        .as_deref()
+        .map(|detail| serde_json::json!({ "why": detail }));
+    let decision = describe(context, asked, None, detail.as_ref());
+    let reason = denial.reason.as_str();
+    match context.broker.audit().record_denial(decision, reason).await {
+        Ok(record) => refuse(context.caller, asked, denial, record.to_string()),
+        Err(_) => unavailable(),
+    }
+}
+
+/// Records the refusal of a request that could not even be parsed.
+pub async fn malformed(
+    broker: &Broker,
+    caller: &Caller,
+    permission: &'static str,
+    action: &'static str,
+    denial: Denial,
+) -> Refusal {
+    let policy = broker.policy().current();
+    let context = Context {
+        broker,
+        policy: &policy,
+        caller,
+    };
+    let asked = Described {
+        permission,
+        action,
+        target: String::new(),
+    };
+    deny(context, &asked, denial).await
+}
+
+/// What was asked, in the words of the log.
+struct Described {
+    permission: &'static str,
+    action: &'static str,
+    target: String,
+}
+
+impl Described {
+    fn of<C: Capability>(ask: &C::Ask) -> Self {
+        Self {
+            permission: C::PERMISSION.as_str(),
+            action: C::action(ask),
+            target: C::target(ask).into_owned(),
+        }
+    }
+}
+
+fn describe<'a>(
+    context: Context<'a>,
+    asked: &'a Described,
+    grant: Option<&'a str>,
+    detail: Option<&'a serde_json::Value>,
+) -> Decision<'a> {
+    let caller = context.caller;
+    Decision {
+        pack: caller.component().pack_str(),
+        component: caller.component().as_str(),
+        container: caller.container(),
+        peer: caller.peer(),
+        invocation: caller.invocation().map(|invocation| invocation.id()),
+        permission: asked.permission,
+        action: asked.action,
+        target: asked.target.as_bytes(),
+        grant,
+        policy: context.policy.hash(),
+        detail,
+    }
+}
+
+async fn failed<P>(recorded: Recorded<P>, refusal: Refusal) -> Refusal {
+    match recorded.finish(Outcome::failure(error_name(&refusal))).await {
+        Ok(_) => refusal,
+        Err(_) => unavailable(),
+    }
+}
+
+fn error_name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Denied { reason, .. } => reason.as_str(),
+        Refusal::Failed { code, .. } => code.as_str(),
+    }
+}
+
+fn refuse(caller: &Caller, asked: &Described, denial: Denial, record: String) -> Refusal {
+    if let Some(invocation) = caller.invocation() {
+        invocation.saw(SeenDenial {
+            record: record.clone(),
+            permission: asked.permission,
+            target: asked.target.clone(),
+            reason: denial.reason.as_str(),
+            remedy: denial
+                .remedy
+                .map(|remedy| remedy.to_string())
+                .unwrap_or_default(),
+        });
+    }
+    Refusal::Denied {
+        reason: denial.reason,
+        sentence: denial.sentence,
+        record,
+    }
+}
+
+/// No record, no action.
+fn unavailable() -> Refusal {
+    Refusal::Denied {
+        reason: Reason::AuditUnavailable,
+        sentence: "the audit log cannot be written, so nothing is allowed".to_owned(),
+        record: String::new(),
+    }
+}

@@ -1,0 +1,116 @@
+//! Granted directories, each opened once for each policy and held.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rumi_policy::AbsPath;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+
+/// A granted directory that is open.
+#[derive(Debug)]
+pub struct Root {
+    handle: OwnedFd,
+    path: AbsPath,
+    device: u64,
+    inode: u64,
+}
+
+/// Why a granted directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// It is not there, or not a directory, or its path goes through a symlink.
+    #[error("the granted directory `{path}` cannot be opened; grants take real paths, without symlinks")]
+    Open {
+        /// As granted.
+        path: AbsPath,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// Another directory lies there now.
+    #[error("the granted directory `{path}` was replaced by another since the grant was read; touch the grant's file with a change to grant the new one")]
+    Replaced {
+        /// As granted.
+        path: AbsPath,
+    },
+}
+
+impl Root {
+    fn open(path: &AbsPath) -> Result<Self, RootError> {
+        let open = || {
+            let handle = rustix::fs::openat2(
+                CWD,
+                path.as_str(),
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+            )?;
+            let stat = rustix::fs::fstat(&handle)?;
+            Ok::<_, rustix::io::Errno>((handle, stat))
+        };
+        let (handle, stat) = open().map_err(|errno| RootError::Open {
+            path: path.clone(),
+            source: errno.into(),
+        })?;
+        Ok(Self {
+            handle,
+            path: path.clone(),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
+    }
+
+    /// The directory's handle, good for *at calls.
+    #[must_use]
+    pub fn handle(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    /// Its path, which holds no symlink.
+    #[must_use]
+    pub fn path(&self) -> &AbsPath {
+        &self.path
+    }
+
+    /// Whether the path still names this very directory.
+    fn check(&self) -> Result<(), RootError> {
+        let replaced = || RootError::Replaced {
+            path: self.path.clone(),
+        };
+        let stat = rustix::fs::statat(CWD, self.path.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|_| replaced())?;
+        let same = stat.st_dev == self.device
+            && stat.st_ino == self.inode
+            && FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if same { Ok(()) } else { Err(replaced()) }
+    }
+}
+
+/// All roots that requests have needed under one policy.
+#[derive(Debug, Default)]
+pub struct Roots(RwLock<HashMap<AbsPath, Arc<Root>>>);
+
+impl Roots {
+    /// The open directory at a granted path.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is not the one that was opened first.
+    pub fn get(&self, path: &AbsPath) -> Result<Arc<Root>, RootError> {
+        let known = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .map(Arc::clone);
+        if let Some(root) = known {
+            root.check()?;
+            return Ok(root);
+        }
+        let root = Arc::new(Root::open(path)?);
+        let mut roots = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(roots.entry(path.clone()).or_insert(root)))
+    }
+}

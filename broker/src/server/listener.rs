@@ -1,0 +1,233 @@
+//! A component's socket: bound for its uid alone, each peer checked at accept.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use rumi_audit::Peer;
+use tokio_util::sync::CancellationToken;
+
+use super::route::Routes;
+use crate::{
+    broker::Broker,
+    caller::{Caller, Identity},
+    capabilities::Connection,
+    workers::{Pool, WorkerConnection},
+};
+
+/// Connections a component may hold open at once.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a peer may stay silent before its first request is whole.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Requests in flight on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+
+/// Why a component's socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// The socket could not be made.
+    #[error("cannot make the socket `{path}`; is its directory there and root's?")]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+}
+
+/// A bound socket that is being served until it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    stop: CancellationToken,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Listener {
+    /// Binds `path` for `uid` and serves it on the request runtime.
+    ///
+    /// # Errors
+    /// When the socket cannot be bound or given to the component.
+    pub fn serve(
+        broker: &Arc<Broker>,
+        path: &Path,
+        uid: u32,
+        identity: Arc<Identity>,
+        pool: Arc<Pool>,
+    ) -> Result<Self, ListenerError> {
+        let socket = bind(path, uid).map_err(|source| ListenerError::Bind {
+            path: path.to_owned(),
+            source,
+        })?;
+        let stop = CancellationToken::new();
+        let accepting = Accept {
+            broker: Arc::clone(broker),
+            uid,
+            identity,
+            pool,
+            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            stop: stop.clone(),
+        };
+        broker.requests_runtime().spawn(accepting.run(socket));
+        Ok(Self { stop })
+    }
+}
+
+/// Binds through the directory's file descriptor, because a path to a socket may not
+/// be longer than 107 bytes and a state directory may be deep.
+fn bind(path: &Path, uid: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let handle = fs::File::open(directory)?;
+    // The old broker's socket: nobody listens there, for this broker holds the state's lock.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let short = PathBuf::from(format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&handle)
+    ))
+    .join(name);
+    let socket = std::os::unix::net::UnixListener::bind(&short)?;
+    std::os::unix::fs::chown(path, Some(uid), Some(uid))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+struct Accept {
+    broker: Arc<Broker>,
+    uid: u32,
+    identity: Arc<Identity>,
+    pool: Arc<Pool>,
+    slots: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Accept {
+    async fn run(self, socket: std::os::unix::net::UnixListener) {
+        let listener = match UnixListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen");
+                return;
+            }
+        };
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) => {
+                    // Out of descriptors, most likely: wait for some to be closed.
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    /// The listener is the identity; the peer's uid must be the component's all the same.
+    fn admit(&self, stream: UnixStream) {
+        let Ok(credentials) = stream.peer_cred() else {
+            return;
+        };
+        if credentials.uid() != self.uid {
+            tracing::warn!(
+                component = %self.pool.component(),
+                uid = credentials.uid(),
+                "refused a peer whose uid is not the component's"
+            );
+            return;
+        }
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            self.broker.counters().connections_refused();
+            return;
+        };
+        let peer = Peer {
+            uid: credentials.uid(),
+            pid: credentials.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+        };
+        let call = self.pool.slot_of(peer.pid);
+        let caller = Caller::new(Arc::clone(&self.identity), peer, call);
+        let routes = Routes::new(
+            Connection::new(Arc::clone(&self.broker), caller),
+            WorkerConnection::new(Arc::clone(&self.pool), peer),
+        );
+        let stop = self.stop.clone();
+        tokio::spawn(serve(stream, routes, stop, slot));
+    }
+}
+
+async fn serve(
+    stream: UnixStream,
+    routes: Routes,
+    stop: CancellationToken,
+    _slot: OwnedSemaphorePermit,
+) {
+    let spoken = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&spoken);
+    let service = service_fn(move |request| {
+        seen.store(true, Ordering::Relaxed);
+        routes.answer(request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(FIRST_REQUEST)
+        .max_buf_size(256 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(16 * 1024)
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024)
+        .max_frame_size(1024 * 1024);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // Telling HTTP/1 from HTTP/2 has no time limit of its own; a silent peer would hold it for ever.
+    let silence = tokio::time::sleep(FIRST_REQUEST);
+    tokio::pin!(silence);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            () = &mut silence, if !spoken.load(Ordering::Relaxed) => {
+                if !spoken.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}

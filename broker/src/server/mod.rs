@@ -1,0 +1,10 @@
+//! One server on a component's socket: gRPC, the Connect protocol's JSON form,
+//! plain bodies for bulk, and the upgrade of a spare.
+
+mod bulk;
+mod connect;
+mod listener;
+mod route;
+mod spare;
+
+pub use listener::{Listener, ListenerError};

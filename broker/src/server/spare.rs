@@ -1,0 +1,45 @@
+//! A warm spare comes in: one HTTP/1.1 upgrade, then frames both ways.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tonic::Status;
+
+use super::connect;
+use crate::workers::WorkerConnection;
+
+/// Name of the protocol that follows the upgrade.
+const PROTOCOL: &str = "rumi-spare";
+
+/// Answers the upgrade and hands the stream to the component's pool.
+pub(super) fn upgrade(worker: &WorkerConnection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let asked = request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|value| value == PROTOCOL);
+    if !asked {
+        return connect::error(&Status::failed_precondition(
+            "a spare must ask for `Upgrade: rumi-spare`",
+        ));
+    }
+    let worker = worker.clone();
+    tokio::spawn(async move {
+        match hyper::upgrade::on(request).await {
+            Ok(upgraded) => worker.spare(TokioIo::new(upgraded)).await,
+            Err(error) => tracing::debug!(%error, "a spare went away before its upgrade"),
+        }
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(
+        header::CONNECTION,
+        header::HeaderValue::from_static("upgrade"),
+    );
+    response.headers_mut().insert(
+        header::UPGRADE,
+        header::HeaderValue::from_static(PROTOCOL),
+    );
+    response
+}

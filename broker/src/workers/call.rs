@@ -1,0 +1,195 @@
+//! One call of a tool, from its arguments to the last of its processes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{json, value::RawValue};
+
+use super::{
+    frame::{FrameError, FromSpare, SpareSays, ToSpare, ToolError},
+    pool::Pool,
+    spare::{self, Spare},
+};
+use crate::caller::Invocation;
+
+/// How long a call waits for a process of its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The tool answered.
+    Answered,
+    /// Its time was up.
+    Timeout,
+    /// It needed more memory than it may.
+    Memory,
+    /// Its process ended without an answer, or answered nonsense.
+    Crashed,
+    /// It never began.
+    NotStarted,
+}
+
+impl Stopped {
+    /// The name in replies and in the record of executions.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "exited",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Crashed => "crashed",
+            Self::NotStarted => "not_started",
+        }
+    }
+}
+
+/// All there is to say of a call.
+#[derive(Debug)]
+pub struct CallReport {
+    /// `{"ok": ...}`, as JSON text.
+    pub result: String,
+    /// What it printed, cut at the limit.
+    pub stdout: String,
+    /// What it printed on stderr, cut at the limit.
+    pub stderr: String,
+    /// Something of the above was cut.
+    pub truncated: bool,
+    /// Why it ended.
+    pub stopped: Stopped,
+    /// From the call's frame to its answer.
+    pub duration: Duration,
+    /// Most memory that all its processes held together, in bytes.
+    pub memory_peak: u64,
+}
+
+impl Pool {
+    /// Runs one call to its end. Runs as a task of its own, so that a caller who goes
+    /// away leaves neither processes nor a cgroup behind.
+    ///
+    /// # Errors
+    /// Never: whatever goes wrong is a result with `ok: false`.
+    pub async fn call(
+        self: &Arc<Self>,
+        invocation: Arc<Invocation>,
+        args: Box<RawValue>,
+        timeout: Option<Duration>,
+    ) -> CallReport {
+        let pool = Arc::clone(self);
+        let limit = timeout.unwrap_or(self.spec().timeout).min(self.spec().timeout);
+        let running = tokio::spawn(async move { pool.run(invocation, &args, limit).await });
+        running
+            .await
+            .unwrap_or_else(|error| not_started("internal", &error.to_string()))
+    }
+
+    async fn run(&self, invocation: Arc<Invocation>, args: &RawValue, limit: Duration) -> CallReport {
+        let mut spare = match self.take(PATIENCE).await {
+            Ok(spare) => spare,
+            Err(error) => return not_started("worker_unavailable", &error.to_string()),
+        };
+        if let Some(error) = spare.broken() {
+            let report = not_started(&error.kind, &error.message);
+            drop(spare);
+            self.released();
+            return report;
+        }
+        spare.slot().begin(Arc::clone(&invocation));
+        let started = Instant::now();
+        let call = ToSpare::Call {
+            invocation: invocation.id(),
+            args,
+        };
+        let answered = tokio::time::timeout(limit, spare.ask(&call)).await;
+        let duration = started.elapsed();
+        let (peak, starved) = finish(spare).await;
+        self.released();
+        let mut report = match answered {
+            Ok(Ok(said)) => said_report(said),
+            Ok(Err(error)) if starved => memory_report(self.spec().memory_bytes, &error),
+            Ok(Err(error)) => ended_report(&error),
+            Err(_) => failure(
+                Stopped::Timeout,
+                "timeout",
+                &format!("the tool did not answer within {} ms", limit.as_millis()),
+            ),
+        };
+        report.duration = duration;
+        report.memory_peak = peak;
+        report
+    }
+}
+
+/// Ends all processes of the call before its answer is passed on.
+async fn finish(spare: Spare) -> (u64, bool) {
+    let Some(cgroup) = spare.into_cgroup() else {
+        return (0, false);
+    };
+    match spare::end(cgroup).await {
+        Some(ended) => (ended.memory_peak.unwrap_or(0), ended.out_of_memory),
+        None => (0, false),
+    }
+}
+
+fn said_report(said: FromSpare) -> CallReport {
+    let (SpareSays::Result, Some(result)) = (said.says, said.result) else {
+        return failure(
+            Stopped::Crashed,
+            "protocol",
+            "the tool's process answered with something that is no result",
+        );
+    };
+    CallReport {
+        result: result.get().to_owned(),
+        stdout: said.stdout,
+        stderr: said.stderr,
+        truncated: said.truncated,
+        stopped: Stopped::Answered,
+        duration: Duration::ZERO,
+        memory_peak: 0,
+    }
+}
+
+fn memory_report(limit: u64, _: &FrameError) -> CallReport {
+    failure(
+        Stopped::Memory,
+        "memory",
+        &format!(
+            "the tool needed more than its {} MB; raise memory_mb in its pack.json if it should have more",
+            limit / (1024 * 1024)
+        ),
+    )
+}
+
+fn ended_report(error: &FrameError) -> CallReport {
+    match error {
+        FrameError::Closed(_) => failure(
+            Stopped::Crashed,
+            "crashed",
+            "the tool's process ended without an answer",
+        ),
+        other => failure(Stopped::Crashed, "protocol", &other.to_string()),
+    }
+}
+
+fn not_started(kind: &str, message: &str) -> CallReport {
+    failure(Stopped::NotStarted, kind, message)
+}
+
+fn failure(stopped: Stopped, kind: &str, message: &str) -> CallReport {
+    let error = ToolError {
+        message: message.to_owned(),
+        kind: kind.to_owned(),
+    };
+    CallReport {
+        result: json!({"ok": false, "error": error}).to_string(),
+        stdout: String::new(),
+        stderr: String::new(),
+        truncated: false,
+        stopped,
+        duration: Duration::ZERO,
+        memory_peak: 0,
+    }
+}

@@ -1,0 +1,12 @@
+//! Workers and their warm spares: one pool a component, one process a call.
+
+mod attach;
+mod call;
+mod frame;
+mod pool;
+mod spare;
+
+pub use attach::WorkerConnection;
+pub use call::{CallReport, Stopped};
+pub use frame::ToolError;
+pub use pool::{Pool, PoolStatus, ToolSpec};

@@ -1,0 +1,456 @@
+//! The spares of one component: asked for ahead of need, handed out one a call.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rumi_policy::ComponentId;
+use rumi_audit::Peer;
+use rumi_proto::v1::{self, worker_command::Command};
+use tokio::sync::{Notify, mpsc};
+use tonic::Status;
+
+use super::{attach::command, spare::Spare};
+use crate::{
+    caller::CallSlot,
+    container::{CALL_PREFIX, CallCgroup, ContainerCgroup},
+};
+
+/// After this long an ordered spare is taken for lost and ordered again.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+/// Longest pause between orders when spares keep failing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often a waiting call looks again although nobody woke it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// All that a pool must know of its tool.
+#[derive(Debug, Clone)]
+pub struct ToolSpec {
+    /// Whose spares these are.
+    pub component: ComponentId,
+    /// Absolute path of the interpreter inside the container.
+    pub interpreter: String,
+    /// Absolute path of the tool's file inside the container.
+    pub entry: String,
+    /// Time for one call.
+    pub timeout: Duration,
+    /// Memory for one call, in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads for one call.
+    pub pids: u64,
+    /// Bytes kept of stdout and of stderr of one call.
+    pub output_bytes: u64,
+    /// Processes kept warm for the next calls.
+    pub spares: usize,
+}
+
+/// A component's pool.
+#[derive(Debug)]
+pub struct Pool {
+    me: Weak<Self>,
+    spec: ToolSpec,
+    cgroup: RwLock<Option<Arc<ContainerCgroup>>>,
+    state: Mutex<State>,
+    changed: Notify,
+    next: AtomicU64,
+    calls: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    worker: Option<Worker>,
+    ready: VecDeque<Spare>,
+    ordered: VecDeque<Instant>,
+    slots: HashMap<String, Weak<CallSlot>>,
+    running: usize,
+    wiping: Option<u64>,
+    failures: u32,
+    last_failure: Option<String>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    number: u64,
+    commands: mpsc::Sender<Result<v1::WorkerCommand, Status>>,
+}
+
+/// For `packctl ps`.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolStatus {
+    /// A worker is attached.
+    pub attached: bool,
+    /// Spares that wait.
+    pub spares: usize,
+    /// Calls served since the broker started.
+    pub calls: u64,
+}
+
+/// Held as long as a worker's stream is open.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pool: Arc<Pool>,
+    number: u64,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        if state.worker.as_ref().is_some_and(|w| w.number == self.number) {
+            state.worker = None;
+            state.ordered.clear();
+            state.wiping = None;
+        }
+        drop(state);
+        self.pool.changed.notify_waiters();
+    }
+}
+
+/// Why no spare could be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoSpare {
+    #[error("no worker of `{component}` is attached; remedy: packctl up {pack}")]
+    Detached { component: String, pack: String },
+    #[error("`{component}` made no process for the call within {seconds} s{reason}")]
+    Slow {
+        component: String,
+        seconds: u64,
+        reason: String,
+    },
+}
+
+impl Pool {
+    /// An empty pool, to which a worker may attach.
+    #[must_use]
+    pub fn new(spec: ToolSpec) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            spec,
+            cgroup: RwLock::default(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            next: AtomicU64::new(1),
+            calls: AtomicU64::new(0),
+        })
+    }
+
+    /// Whose pool this is.
+    #[must_use]
+    pub fn component(&self) -> &ComponentId {
+        &self.spec.component
+    }
+
+    /// What the tool is.
+    #[must_use]
+    pub fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    /// Tells the pool in which container its spares must be.
+    pub fn enter_container(&self, cgroup: Arc<ContainerCgroup>) {
+        *self.cgroup.write().unwrap_or_else(PoisonError::into_inner) = Some(cgroup);
+        self.order();
+    }
+
+    /// State for `ps`.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let state = self.state();
+        PoolStatus {
+            attached: state.worker.is_some(),
+            spares: state.ready.len(),
+            calls: self.calls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Resolves when a worker is attached.
+    pub async fn wait_attached(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.state().worker.is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Resolves when no worker is attached, or the container is gone.
+    pub async fn wait_detached(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.state().worker.is_none() || !self.in_container() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Whether the pool has a container.
+    #[must_use]
+    pub fn in_container(&self) -> bool {
+        self.cgroup
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
+    /// The call in whose cgroup a process lives, by what the kernel says of the process.
+    #[must_use]
+    pub fn slot_of(&self, pid: u32) -> Option<Arc<CallSlot>> {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let name = groups
+            .split(['/', '\n'])
+            .find_map(|part| part.strip_prefix(CALL_PREFIX))?;
+        self.state().slots.get(name)?.upgrade()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic ends one request; the state behind the lock is counted, never half-written.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn configure(&self) -> v1::Configure {
+        v1::Configure {
+            component_id: self.spec.component.to_string(),
+            runner: "python".to_owned(),
+            interpreter: self.spec.interpreter.clone(),
+            entry: self.spec.entry.clone(),
+        }
+    }
+
+    pub(super) fn attached(
+        self: &Arc<Self>,
+        commands: mpsc::Sender<Result<v1::WorkerCommand, Status>>,
+        guest: &str,
+    ) -> Attachment {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(component = %self.spec.component, guest = %guest.escape_default(), "worker attached");
+        {
+            let mut state = self.state();
+            state.worker = Some(Worker { number, commands });
+            state.ordered.clear();
+            state.wiping = None;
+        }
+        self.order();
+        self.changed.notify_waiters();
+        Attachment {
+            pool: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Orders as many spares as are missing.
+    pub(super) fn order(&self) {
+        let has_cgroup = self.in_container();
+        let mut state = self.state();
+        while state.ordered.front().is_some_and(|at| at.elapsed() > LOST_AFTER) {
+            state.ordered.pop_front();
+        }
+        if !has_cgroup {
+            return;
+        }
+        while state.ready.len() + state.ordered.len() < self.spec.spares {
+            let sent = state.worker.as_ref().is_some_and(|worker| {
+                worker
+                    .commands
+                    .try_send(Ok(command(Command::MakeSpare(v1::MakeSpare {}))))
+                    .is_ok()
+            });
+            if !sent {
+                return;
+            }
+            state.ordered.push_back(Instant::now());
+        }
+    }
+
+    pub(super) fn spare_failed(&self, message: &str) {
+        let shown: String = message.chars().take(500).collect();
+        tracing::warn!(component = %self.spec.component, message = %shown.escape_default(), "a spare could not be made");
+        let mut state = self.state();
+        state.ordered.pop_front();
+        state.last_failure = Some(shown);
+        drop(state);
+        self.pause_then_order();
+    }
+
+    /// Orders again after a pause that grows while failures follow each other.
+    fn pause_then_order(&self) {
+        let pause = {
+            let mut state = self.state();
+            state.failures = state.failures.saturating_add(1);
+            Duration::from_millis(50)
+                .saturating_mul(1 << state.failures.min(8))
+                .min(LONGEST_PAUSE)
+        };
+        let me = self.me.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            if let Some(pool) = me.upgrade() {
+                pool.order();
+                pool.changed.notify_waiters();
+            }
+        });
+    }
+
+    pub(super) fn printed(&self, line: &str) {
+        let shown: String = line.chars().take(2000).collect();
+        tracing::info!(component = %self.spec.component, line = %shown.escape_default(), "runner output");
+    }
+
+    /// Takes in a spare: into its cgroup first, then it may load foreign code.
+    pub(super) async fn admit(&self, peer: Peer, stream: TokioIo<Upgraded>) {
+        if self.state().ordered.pop_front().is_none() {
+            tracing::warn!(component = %self.spec.component, "refused a spare that was not ordered");
+            return;
+        }
+        match self.admit_ordered(peer, stream).await {
+            Ok(spare) => {
+                let failed = spare.broken().is_some();
+                let mut state = self.state();
+                state.ready.push_back(spare);
+                if !failed {
+                    state.failures = 0;
+                    state.last_failure = None;
+                }
+                drop(state);
+                self.changed.notify_waiters();
+            }
+            Err(message) => self.spare_failed(&message),
+        }
+    }
+
+    async fn admit_ordered(&self, peer: Peer, stream: TokioIo<Upgraded>) -> Result<Spare, String> {
+        let container = self
+            .cgroup
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or("its container is not known yet")?;
+        let name = format!("{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed));
+        let slot = Arc::new(CallSlot::default());
+        {
+            let mut state = self.state();
+            state.slots.retain(|_, slot| slot.strong_count() > 0);
+            state.slots.insert(name.clone(), Arc::downgrade(&slot));
+        }
+        let (memory, pids) = (self.spec.memory_bytes, self.spec.pids);
+        // Moving a process between cgroups may take milliseconds when the kernel is cold.
+        let cgroup = tokio::task::spawn_blocking(move || {
+            let cgroup = CallCgroup::create(&container, &name, memory, pids)?;
+            cgroup.add(i32::try_from(peer.pid).unwrap_or(0))?;
+            Ok::<_, crate::container::CgroupError>(cgroup)
+        })
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+        Spare::prepare(stream, cgroup, slot, &self.spec)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Hands out a live spare, waiting for one up to `patience`.
+    pub(super) async fn take(&self, patience: Duration) -> Result<Spare, NoSpare> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(spare) = self.try_take() {
+                self.order();
+                return Ok(spare);
+            }
+            self.order();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.no_spare(patience));
+            }
+            drop(tokio::time::timeout(left.min(LOOK_AGAIN), changed).await);
+        }
+    }
+
+    fn try_take(&self) -> Option<Spare> {
+        let mut state = self.state();
+        // What the last call left in /tmp is being deleted; the next must not see it.
+        if state.wiping.is_some() {
+            return None;
+        }
+        while let Some(mut spare) = state.ready.pop_front() {
+            if spare.alive() {
+                state.running += 1;
+                return Some(spare);
+            }
+        }
+        None
+    }
+
+    fn no_spare(&self, patience: Duration) -> NoSpare {
+        let component = self.spec.component.to_string();
+        let state = self.state();
+        if state.worker.is_none() {
+            return NoSpare::Detached {
+                component,
+                pack: self.spec.component.pack().to_string(),
+            };
+        }
+        NoSpare::Slow {
+            component,
+            seconds: patience.as_secs(),
+            reason: state
+                .last_failure
+                .as_ref()
+                .map(|message| format!(": {message}"))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// One call has ended and all its processes with it.
+    pub(super) fn released(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        state.running = state.running.saturating_sub(1);
+        if state.running == 0 && state.wiping.is_none() {
+            let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
+            let sent = state.worker.as_ref().is_some_and(|worker| {
+                worker
+                    .commands
+                    .try_send(Ok(command(Command::Wipe(v1::Wipe { wipe_id }))))
+                    .is_ok()
+            });
+            state.wiping = sent.then_some(wipe_id);
+        }
+        drop(state);
+        self.order();
+    }
+
+    pub(super) fn wiped(&self, wipe_id: u64) {
+        let mut state = self.state();
+        if state.wiping == Some(wipe_id) {
+            state.wiping = None;
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Drops all spares, because their container is gone.
+    pub fn leave_container(&self) {
+        *self.cgroup.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut state = self.state();
+        let gone: Vec<Spare> = state.ready.drain(..).collect();
+        state.ordered.clear();
+        state.wiping = None;
+        drop(state);
+        drop(gone);
+        self.changed.notify_waiters();
+    }
+}

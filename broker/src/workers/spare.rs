@@ -1,0 +1,143 @@
+//! One warm spare: a forked child in a cgroup of its own, waiting for its one call.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
+
+use super::{
+    frame::{self, FrameError, FromSpare, SpareLimits, SpareSays, ToSpare, ToolError},
+    pool::ToolSpec,
+};
+use crate::{
+    caller::CallSlot,
+    container::{CallCgroup, Ended},
+};
+
+/// How long a tool's file may take to load.
+const LOAD: Duration = Duration::from_secs(20);
+/// How long the processes of a call may take to end once they are killed.
+const ENDING: Duration = Duration::from_secs(5);
+/// Open files of one call.
+const OPEN_FILES: u64 = 1024;
+
+/// A spare that holds its place until it is used or dropped.
+#[derive(Debug)]
+pub(super) struct Spare {
+    stream: TokioIo<Upgraded>,
+    cgroup: Option<CallCgroup>,
+    slot: Arc<CallSlot>,
+    broken: Option<ToolError>,
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(cgroup) = self.cgroup.take() {
+            let ending = async move { drop(end(cgroup).await) };
+            match tokio::runtime::Handle::try_current() {
+                Ok(handle) => drop(handle.spawn(ending)),
+                // Outside of a runtime, which is at shutdown: the next start's sweep ends it.
+                Err(_) => drop(ending),
+            }
+        }
+    }
+}
+
+/// Ends all that runs in a call's cgroup and removes it.
+pub(super) async fn end(cgroup: CallCgroup) -> Option<Ended> {
+    cgroup
+        .end(ENDING)
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "cannot end a call's processes"))
+        .ok()
+}
+
+impl Spare {
+    /// Lets the spare load its tool; only now may foreign code run in it.
+    pub(super) async fn prepare(
+        mut stream: TokioIo<Upgraded>,
+        cgroup: CallCgroup,
+        slot: Arc<CallSlot>,
+        spec: &ToolSpec,
+    ) -> Result<Self, FrameError> {
+        let prepare = ToSpare::Prepare {
+            entry: &spec.entry,
+            component_id: spec.component.as_str(),
+            limits: SpareLimits {
+                output_bytes: spec.output_bytes,
+                nofile: OPEN_FILES,
+            },
+        };
+        let mut spare = Self {
+            broken: None,
+            cgroup: Some(cgroup),
+            slot,
+            stream: {
+                frame::write(&mut stream, &prepare).await?;
+                stream
+            },
+        };
+        let loaded = tokio::time::timeout(LOAD, frame::read::<_, FromSpare>(&mut spare.stream)).await;
+        spare.broken = match loaded {
+            Ok(Ok(said)) => match said.says {
+                SpareSays::Ready => None,
+                SpareSays::Broken => Some(said.error.unwrap_or_else(|| ToolError {
+                    message: "the tool did not load and did not say why".to_owned(),
+                    kind: "load".to_owned(),
+                })),
+                SpareSays::Result => Some(ToolError {
+                    message: "the tool answered before it was called".to_owned(),
+                    kind: "protocol".to_owned(),
+                }),
+            },
+            Ok(Err(error)) => Some(spare.last_words(&error)),
+            Err(_) => Some(ToolError {
+                message: format!("the tool's file did not load within {} s", LOAD.as_secs()),
+                kind: "timeout".to_owned(),
+            }),
+        };
+        Ok(spare)
+    }
+
+    fn last_words(&self, error: &FrameError) -> ToolError {
+        let starved = self.cgroup.as_ref().is_some_and(CallCgroup::oom_killed);
+        if starved {
+            ToolError {
+                message: "the tool ran out of memory while it loaded; raise memory_mb in its pack.json".to_owned(),
+                kind: "memory".to_owned(),
+            }
+        } else {
+            ToolError {
+                message: format!("the tool's process ended while it loaded: {error}"),
+                kind: "crashed".to_owned(),
+            }
+        }
+    }
+
+    /// Why a call cannot succeed here, where the tool did not load.
+    pub(super) fn broken(&self) -> Option<&ToolError> {
+        self.broken.as_ref()
+    }
+
+    /// A waiting spare has nothing to say; what it does say, or its end, disqualifies it.
+    pub(super) fn alive(&mut self) -> bool {
+        let mut byte = [0];
+        self.broken.is_some() || self.stream.read(&mut byte).now_or_never().is_none()
+    }
+
+    pub(super) fn slot(&self) -> &Arc<CallSlot> {
+        &self.slot
+    }
+
+    pub(super) async fn ask(&mut self, call: &ToSpare<'_>) -> Result<FromSpare, FrameError> {
+        frame::write(&mut self.stream, call).await?;
+        frame::read(&mut self.stream).await
+    }
+
+    /// Gives up the cgroup, for whoever ends the call.
+    pub(super) fn into_cgroup(mut self) -> Option<CallCgroup> {
+        self.cgroup.take()
+    }
+}
