@@ -33,7 +33,7 @@ pub(crate) struct Limits {
 
 /// What the far end answered, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// The status code, redirects included.
     pub(crate) status: u16,
     /// Names in lower case, values byte for byte as characters (ISO 8859-1), in the order they came.

@@ -51,7 +51,8 @@ async fn an_address_must_stand_in_the_certificate() {
 
 #[tokio::test]
 async fn a_certificate_for_somebody_else_is_refused_and_nothing_is_sent() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
+    let (impostor, stranger) = (Authority::new(), Authority::named("stranger"));
     let crowd: Vec<String> = (0..2_000)
         .map(|number| format!("host{number}.test"))
         .collect();
@@ -88,6 +89,7 @@ async fn a_certificate_for_somebody_else_is_refused_and_nothing_is_sent() {
             authority.server_until(&["api.test"], 2001),
             "expired",
         ),
+        ("an impostor", impostor.server(&["api.test"]), "not valid"),
         (
             "unknown authority",
             stranger.server(&["api.test"]),
