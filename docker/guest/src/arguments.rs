@@ -67,7 +67,9 @@ fn parse_init(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, 
     }
 }
 
-fn parse_worker(mut arguments: impl Iterator<Item = OsString>) -> Result<WorkerOptions, UsageError> {
+fn parse_worker(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<WorkerOptions, UsageError> {
     let component: ComponentId = arguments
         .next()
         .ok_or(UsageError::Missing("the component"))?
@@ -81,7 +83,11 @@ fn parse_worker(mut arguments: impl Iterator<Item = OsString>) -> Result<WorkerO
         scratch: Vec::new(),
     };
     while let Some(option) = arguments.next() {
-        let mut value = || arguments.next().ok_or(UsageError::Missing("an option's value"));
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or(UsageError::Missing("an option's value"))
+        };
         match option.to_str() {
             Some("--socket") => options.socket = value()?.into(),
             Some("--runner") => options.runner = value()?.into(),
@@ -135,7 +141,8 @@ mod tests {
             options.scratch,
             [PathBuf::from("/tmp"), PathBuf::from("/dev/shm")]
         );
-        let Ok(Command::Worker(options)) = parsed("worker a:tool:b --socket /s --scratch /x") else {
+        let Ok(Command::Worker(options)) = parsed("worker a:tool:b --socket /s --scratch /x")
+        else {
             panic!("not a worker");
         };
         assert_eq!(options.socket, PathBuf::from("/s"));

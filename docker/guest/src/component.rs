@@ -52,7 +52,9 @@ fn is_name(text: &str, longest: usize) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.len() <= longest
         && text.bytes().next().is_some_and(plain)
-        && text.bytes().all(|byte| plain(byte) || byte == b'_' || byte == b'-')
+        && text
+            .bytes()
+            .all(|byte| plain(byte) || byte == b'_' || byte == b'-')
 }
 
 #[cfg(test)]

@@ -85,7 +85,10 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let names: Vec<&str> = lines.iter().map(|line| line["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = lines
+            .iter()
+            .map(|line| line["name"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["alias", "tool"]);
         assert_eq!(lines[0]["real"], root.join("tool").to_str().unwrap());
         assert_eq!(lines[0]["path"], root.join("alias").to_str().unwrap());

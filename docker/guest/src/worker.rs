@@ -33,7 +33,9 @@ pub(crate) enum WorkerError {
 pub(crate) fn run(options: WorkerOptions) -> Result<(), WorkerError> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(WorkerError::Dumpable)?;
     // PID 1 blocks signals to read them, and a child inherits that.
-    SigSet::empty().thread_set_mask().map_err(WorkerError::Signals)?;
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(WorkerError::Signals)?;
     let descriptors = descriptors::Reserved::reserve()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

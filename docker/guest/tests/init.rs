@@ -81,12 +81,23 @@ async fn stops_for_the_engine_and_not_for_its_inmates() {
     let first = first_process(&unshare).await;
     // From inside, but from beyond the tool's Landlock domain.
     let inside = std::process::Command::new("nsenter")
-        .args(["--target", &first.to_string(), "--pid", "--mount", "kill", "-TERM", "1"])
+        .args([
+            "--target",
+            &first.to_string(),
+            "--pid",
+            "--mount",
+            "kill",
+            "-TERM",
+            "1",
+        ])
         .status()
         .unwrap();
     assert!(inside.success());
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(unshare.0.try_wait().unwrap().is_none(), "it obeyed its inmates");
+    assert!(
+        unshare.0.try_wait().unwrap().is_none(),
+        "it obeyed its inmates"
+    );
     signal(first, Signal::TERM);
     let ended = eventually("init ends", || unshare.0.try_wait().unwrap()).await;
     assert!(ended.success(), "{ended}");

@@ -1,9 +1,6 @@
 //! What the worker tells the broker, kept while the broker is away.
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-};
+use std::{cell::Cell, rc::Rc};
 
 use rumi_proto::v1::{Output, SpareFailed, WorkerEvent, worker_event::Event};
 use tokio::sync::mpsc;
@@ -44,7 +41,11 @@ impl Notes {
         if missing > 0 {
             let line = format!("{missing} lines were dropped while the broker was away");
             let event = Event::Output(Output { line });
-            if self.queue.try_send(WorkerEvent { event: Some(event) }).is_ok() {
+            if self
+                .queue
+                .try_send(WorkerEvent { event: Some(event) })
+                .is_ok()
+            {
                 self.dropped.set(0);
             }
         }
@@ -63,7 +64,9 @@ mod tests {
     fn what_is_dropped_is_counted_and_said() {
         let (notes, mut receiver) = queue();
         for number in 0..WAITING + 3 {
-            notes.output(number.to_string());
+            notes.send(Event::Output(Output {
+                line: number.to_string(),
+            }));
         }
         for _ in 0..WAITING {
             receiver.try_recv().unwrap();
@@ -76,6 +79,9 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(lines, ["3 lines were dropped while the broker was away", "after"]);
+        assert_eq!(
+            lines,
+            ["3 lines were dropped while the broker was away", "after"]
+        );
     }
 }

@@ -94,6 +94,8 @@ enum Happening {
     Ended(io::Result<ExitStatus>),
     Stuck,
     Due,
+    /// The interpreter can take orders.
+    Writable,
 }
 
 impl Runner {
@@ -132,8 +134,8 @@ impl Runner {
                 Happening::Stuck => self.stop_stuck(),
                 Happening::Ended(status) => self.ended(status),
                 Happening::Due => self.launch(),
+                Happening::Writable => self.pass_on(),
             }
-            self.pass_on();
         }
     }
 
@@ -144,10 +146,13 @@ impl Runner {
                 () = until(self.due) => Happening::Due,
             };
         };
+        let wanted = self.wanted > 0;
         let stuck = (process.unanswered > 0).then(|| process.waiting_since + STUCK);
         tokio::select! {
             order = orders.recv() => Happening::Order(order),
             answer = process.answers.recv(), if process.answering => Happening::Answer(answer),
+            // An error shows again as soon as something is written.
+            _ = process.control.writable(), if wanted => Happening::Writable,
             status = process.child.wait() => Happening::Ended(status),
             () = until(stuck) => Happening::Stuck,
         }
@@ -190,14 +195,19 @@ impl Runner {
     }
 
     fn stop_stuck(&mut self) {
+        self.notes.output(format!(
+            "the interpreter did not answer for {} s, killing it",
+            STUCK.as_secs()
+        ));
+        self.stop();
+    }
+
+    fn stop(&mut self) {
         if let Some(process) = &mut self.process {
-            self.notes.output(format!(
-                "the interpreter did not answer for {} s, killing it",
-                STUCK.as_secs()
-            ));
             process.waiting_since = Instant::now();
             if let Err(error) = process.child.start_kill() {
-                self.notes.output(format!("the interpreter cannot be killed: {error}"));
+                self.notes
+                    .output(format!("the interpreter cannot be killed: {error}"));
             }
         }
     }
@@ -264,16 +274,18 @@ impl Runner {
         let Some(process) = &mut self.process else {
             return;
         };
-        while self.wanted > 0 {
-            // A full pipe or a dying interpreter: the order stays and is tried again.
-            if !matches!(process.control.try_write(b"s"), Ok(1)) {
-                return;
+        match process.control.try_write(b"s") {
+            Ok(_) => {
+                if process.unanswered == 0 {
+                    process.waiting_since = Instant::now();
+                }
+                self.wanted -= 1;
+                process.unanswered += 1;
             }
-            if process.unanswered == 0 {
-                process.waiting_since = Instant::now();
-            }
-            self.wanted -= 1;
-            process.unanswered += 1;
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Nobody reads any more: whatever became of it, a new one is needed. Its end
+            // is what happens next, and the order goes to its successor.
+            Err(_) => self.stop(),
         }
     }
 

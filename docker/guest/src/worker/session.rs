@@ -7,8 +7,8 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use rumi_proto::v1::{
-    Configure, Output, Wiped, WorkerCommand, WorkerEvent, WorkerHello,
-    worker_client::WorkerClient, worker_command::Command, worker_event::Event,
+    Configure, Output, Wiped, WorkerCommand, WorkerEvent, WorkerHello, worker_client::WorkerClient,
+    worker_command::Command, worker_event::Event,
 };
 use rustix::process::geteuid;
 use tokio::{net::UnixStream, sync::mpsc};
@@ -153,7 +153,8 @@ impl Worker {
         match self.orders.try_send(order) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => {
-                self.notes.spare_failed("the runner is too busy to take orders".to_owned());
+                self.notes
+                    .spare_failed("the runner is too busy to take orders".to_owned());
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SessionError::NoRunner),

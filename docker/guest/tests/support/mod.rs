@@ -17,35 +17,35 @@ use rumi_proto::v1::{
 use tempfile::TempDir;
 use tokio::{
     net::{UnixListener, UnixStream},
+    runtime::Runtime,
     sync::mpsc,
-    task::JoinHandle,
     time::timeout,
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-pub const COMPONENT: &str = "default:tool:probe";
+pub(crate) const COMPONENT: &str = "default:tool:probe";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One attached worker.
-pub struct Attachment {
+pub(crate) struct Attachment {
     commands: mpsc::Sender<Result<WorkerCommand, Status>>,
     events: Streaming<WorkerEvent>,
 }
 
 impl Attachment {
-    pub async fn send(&self, command: worker_command::Command) {
+    pub(crate) async fn send(&self, command: worker_command::Command) {
         let command = WorkerCommand {
             command: Some(command),
         };
         self.commands.send(Ok(command)).await.unwrap();
     }
 
-    pub async fn configure(&self, interpreter: &str) {
+    pub(crate) async fn configure(&self, interpreter: &str) {
         self.configure_as(COMPONENT, interpreter).await;
     }
 
-    pub async fn configure_as(&self, component: &str, interpreter: &str) {
+    pub(crate) async fn configure_as(&self, component: &str, interpreter: &str) {
         self.send(worker_command::Command::Configure(Configure {
             component_id: component.to_owned(),
             runner: "python".to_owned(),
@@ -55,16 +55,18 @@ impl Attachment {
         .await;
     }
 
-    pub async fn make_spare(&self) {
-        self.send(worker_command::Command::MakeSpare(MakeSpare {})).await;
+    pub(crate) async fn make_spare(&self) {
+        self.send(worker_command::Command::MakeSpare(MakeSpare {}))
+            .await;
     }
 
-    pub async fn wipe(&self, wipe_id: u64) {
-        self.send(worker_command::Command::Wipe(Wipe { wipe_id })).await;
+    pub(crate) async fn wipe(&self, wipe_id: u64) {
+        self.send(worker_command::Command::Wipe(Wipe { wipe_id }))
+            .await;
     }
 
     /// The next event; `None` when the worker is gone.
-    pub async fn event(&mut self) -> Option<Event> {
+    pub(crate) async fn event(&mut self) -> Option<Event> {
         timeout(PATIENCE, self.events.message())
             .await
             .expect("no event came")
@@ -74,7 +76,7 @@ impl Attachment {
     }
 
     /// The next event that `wanted` has something to say about.
-    pub async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
         loop {
             let event = self.event().await.expect("the worker is gone");
             if let Some(found) = wanted(event) {
@@ -99,59 +101,66 @@ impl Worker for Service {
             commands,
             events: request.into_inner(),
         };
-        self.0.send(attachment).await.map_err(|_| Status::unavailable("gone"))?;
+        self.0
+            .send(attachment)
+            .await
+            .map_err(|_| Status::unavailable("gone"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
 /// A running broker; dropping it closes everything it has, as a kill would.
-pub struct Broker {
+pub(crate) struct Broker {
     attachments: mpsc::Receiver<Attachment>,
     spares: mpsc::Receiver<UnixStream>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Its own, so that it can end with all its connections, as a killed broker does.
+    runtime: Option<Runtime>,
 }
 
 impl Broker {
-    pub fn start(socket: &Path) -> Self {
+    pub(crate) fn start(socket: &Path) -> Self {
         if socket.exists() {
             std::fs::remove_file(socket).unwrap();
         }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let entered = runtime.enter();
         let listener = UnixListener::bind(socket).unwrap();
         let (attached, attachments) = mpsc::channel(8);
         let (spare, spares) = mpsc::channel(8);
         let (streams, incoming) = mpsc::channel::<std::io::Result<UnixStream>>(8);
-        let accept = tokio::spawn(async move {
+        tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let mut first = [0; 4];
-                if stream.readable().await.is_err() {
-                    continue;
-                }
-                // Nothing is taken from the stream, so either server finds it whole.
-                let seen = rustix::net::recv(&stream, &mut first[..], rustix::net::RecvFlags::PEEK);
-                let sent = match seen {
-                    Ok(_) if &first == b"POST" => spare.send(stream).await.is_ok(),
-                    Ok(_) => streams.send(Ok(stream)).await.is_ok(),
-                    Err(_) => true,
+                let sent = match first_bytes(&stream).await {
+                    Some(first) if &first == b"POST" => spare.send(stream).await.is_ok(),
+                    Some(_) => streams.send(Ok(stream)).await.is_ok(),
+                    None => true,
                 };
-                assert!(sent, "the test is over");
+                if !sent {
+                    return; // The test is over.
+                }
             }
         });
-        let serve = tokio::spawn(async move {
+        tokio::spawn(async move {
             tonic::transport::Server::builder()
                 .add_service(WorkerServer::new(Service(attached)))
                 .serve_with_incoming(ReceiverStream::new(incoming))
                 .await
                 .unwrap();
         });
+        drop(entered);
         Self {
             attachments,
             spares,
-            tasks: vec![accept, serve],
+            runtime: Some(runtime),
         }
     }
 
     /// A worker that has said hello.
-    pub async fn attached(&mut self) -> Attachment {
+    pub(crate) async fn attached(&mut self) -> Attachment {
         let mut attachment = timeout(PATIENCE, self.attachments.recv())
             .await
             .expect("no worker attached")
@@ -161,7 +170,7 @@ impl Broker {
         attachment
     }
 
-    pub async fn spare(&mut self) -> Spare {
+    pub(crate) async fn spare(&mut self) -> Spare {
         let stream = timeout(PATIENCE, self.spares.recv())
             .await
             .expect("no spare came")
@@ -176,18 +185,38 @@ impl Broker {
     }
 }
 
+/// Nothing is taken from the stream, so either server finds it whole.
+async fn first_bytes(stream: &UnixStream) -> Option<[u8; 4]> {
+    let mut first = [0; 4];
+    loop {
+        stream.readable().await.ok()?;
+        let peeked = stream.try_io(tokio::io::Interest::READABLE, || {
+            Ok(rustix::net::recv(
+                stream,
+                &mut first[..],
+                rustix::net::RecvFlags::PEEK,
+            )?)
+        });
+        match peeked {
+            Ok(_) => return Some(first),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 impl Drop for Broker {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
 
 /// The broker's end of a spare's connection.
-pub struct Spare {
+pub(crate) struct Spare {
     stream: std::os::unix::net::UnixStream,
-    pub pid: i32,
+    pub(crate) pid: i32,
 }
 
 impl Spare {
@@ -204,7 +233,7 @@ impl Spare {
             .unwrap();
     }
 
-    pub fn exchange(&mut self, frame: &serde_json::Value) -> serde_json::Value {
+    pub(crate) fn exchange(&mut self, frame: &serde_json::Value) -> serde_json::Value {
         let text = frame.to_string();
         self.stream
             .write_all(&u32::try_from(text.len()).unwrap().to_be_bytes())
@@ -218,7 +247,7 @@ impl Spare {
     }
 
     /// Prepares for `entry` and makes the one call.
-    pub fn call(mut self, entry: &Path, args: &serde_json::Value) -> serde_json::Value {
+    pub(crate) fn call(mut self, entry: &Path, args: &serde_json::Value) -> serde_json::Value {
         let ready = self.exchange(&serde_json::json!({
             "type": "prepare", "entry": entry, "component_id": COMPONENT,
             "limits": {"output_bytes": 65536, "nofile": 256},
@@ -229,32 +258,32 @@ impl Spare {
 }
 
 /// A directory with a socket, a tool and a scratch directory for one worker.
-pub struct Place {
-    pub directory: TempDir,
+pub(crate) struct Place {
+    pub(crate) directory: TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("scratch")).unwrap();
         Self { directory }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("socket")
     }
 
-    pub fn scratch(&self) -> PathBuf {
+    pub(crate) fn scratch(&self) -> PathBuf {
         self.directory.path().join("scratch")
     }
 
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn worker_arguments(&self) -> Vec<String> {
+    pub(crate) fn worker_arguments(&self) -> Vec<String> {
         let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/python/rumi_runner.py");
         [
             COMPONENT,
@@ -268,18 +297,14 @@ impl Place {
         .map(str::to_owned)
         .to_vec()
     }
-
-    pub fn worker(&self) -> Guest {
-        Guest::start(&[], "worker", &self.worker_arguments())
-    }
 }
 
 /// A running guest, killed when the test is over.
-pub struct Guest(pub Child);
+pub(crate) struct Guest(pub(crate) Child);
 
 impl Guest {
     /// `before` is a program, with its arguments, that is to run the guest.
-    pub fn start(before: &[&str], command: &str, arguments: &[String]) -> Self {
+    pub(crate) fn start(before: &[&str], command: &str, arguments: &[String]) -> Self {
         // Whoever runs the tests may have descriptors open that a container has not.
         let child = Command::new("/bin/sh")
             .args(["-c", "exec 3>&- 4>&- 5>&- 6>&-; exec \"$@\"", "sh"])
@@ -293,7 +318,7 @@ impl Guest {
         Self(child)
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.0.id()).unwrap()
     }
 }
@@ -305,16 +330,20 @@ impl Drop for Guest {
     }
 }
 
-pub fn python() -> String {
-    ["/usr/bin/python3.11", "/usr/bin/python3", "/usr/local/bin/python3"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .expect("these tests need a Python interpreter")
-        .to_owned()
+pub(crate) fn python() -> String {
+    [
+        "/usr/bin/python3.11",
+        "/usr/bin/python3",
+        "/usr/local/bin/python3",
+    ]
+    .into_iter()
+    .find(|path| Path::new(path).exists())
+    .expect("these tests need a Python interpreter")
+    .to_owned()
 }
 
 /// Direct children of a process.
-pub fn children(pid: i32) -> Vec<i32> {
+pub(crate) fn children(pid: i32) -> Vec<i32> {
     std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
         .unwrap_or_default()
         .split_whitespace()
@@ -322,13 +351,13 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-pub fn signal(pid: i32, signal: rustix::process::Signal) {
+pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Waits until `check` has something, for as long as the tests wait for anything.
-pub async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = check() {
