@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::json::{hex, push_detail, unhex};
 use crate::line::{Field, Phase};
 use crate::note::PublicKey;
-use crate::parse::Line;
+use crate::parse::{Line, Malformed};
 use crate::tree::{Hash, NO_HASH, Tree, leaf};
 
 /// The end of the log so far: the hash of its last record, and the tree over all.
@@ -21,6 +21,41 @@ impl Default for Chain {
             prev: NO_HASH,
             tree: Tree::default(),
         }
+    }
+}
+
+/// What a segment's first record is told when it is another one.
+pub(crate) const NO_KEY_RECORD: &str = "the segment's first record is no `key` record";
+
+/// What of a record ties it to the others. Reading it needs nothing but the record, so that records can be read
+/// side by side.
+#[derive(Debug)]
+pub(crate) struct Link {
+    seq: u64,
+    prev: Hash,
+    leaf: Hash,
+    introduction: Option<Box<str>>,
+}
+
+impl Link {
+    /// Reads a line behind one byte, which becomes the mark 0x00 that the hash begins with.
+    pub(crate) fn read(marked: &mut [u8]) -> Result<Self, Malformed> {
+        let bytes = match marked.split_first_mut() {
+            Some((mark, bytes)) => {
+                *mark = 0;
+                &*bytes
+            }
+            None => &[],
+        };
+        let line = Line::parse(bytes)?;
+        let (seq, prev) = (line.seq, unhex(line.prev.as_bytes()));
+        let introduction = (line.phase == Phase::Key).then(|| line.raw(Field::Detail).into());
+        Ok(Self {
+            seq,
+            prev: prev.unwrap_or(NO_HASH),
+            leaf: leaf(marked),
+            introduction,
+        })
     }
 }
 
@@ -69,40 +104,41 @@ impl Chain {
 
     /// Adds a record that was read, if it is the one that must come here.
     pub(crate) fn check(&mut self, marked: &mut [u8], place: Place<'_>) -> Result<(), String> {
-        let Some((mark, bytes)) = marked.split_first_mut() else {
-            return Err("an empty line".to_owned());
-        };
-        *mark = 0;
-        let line = Line::parse(bytes).map_err(|error| error.to_string())?;
-        if line.seq != self.size() {
+        let link = Link::read(marked).map_err(|error| error.to_string())?;
+        self.accept(&link, place)
+    }
+
+    /// Adds a record by what ties it.
+    pub(crate) fn accept(&mut self, link: &Link, place: Place<'_>) -> Result<(), String> {
+        if link.seq != self.size() {
             return Err(format!(
                 "it says it is record {}, where record {} must stand",
-                line.seq,
+                link.seq,
                 self.size()
             ));
         }
-        if line.prev.as_bytes() != hex(&self.prev) {
+        if link.prev != self.prev {
             return Err("`prev` is not the hash of the record before it".to_owned());
         }
-        self.check_place(&line, place)?;
-        self.push(leaf(marked));
+        self.check_place(link, place)?;
+        self.push(link.leaf);
         Ok(())
     }
 
-    fn check_place(&self, line: &Line<'_>, place: Place<'_>) -> Result<(), String> {
-        match (place, line.phase) {
-            (Place::First(key, number), Phase::Key) => {
+    fn check_place(&self, link: &Link, place: Place<'_>) -> Result<(), String> {
+        match (place, &link.introduction) {
+            (Place::First(key, number), Some(introduction)) => {
                 let mut expected = Vec::new();
                 push_detail(&mut expected, &self.introduction(key, number), usize::MAX);
-                if line.raw(Field::Detail).as_bytes() == expected {
+                if introduction.as_bytes() == expected {
                     Ok(())
                 } else {
                     Err("the segment's first record states another key, number or tree".to_owned())
                 }
             }
-            (Place::First(..), _) => Err("the segment's first record is no `key` record".to_owned()),
-            (Place::Within, Phase::Key) => Err("a `key` record amid a segment".to_owned()),
-            (Place::Within, _) => Ok(()),
+            (Place::First(..), None) => Err(NO_KEY_RECORD.to_owned()),
+            (Place::Within, Some(_)) => Err("a `key` record amid a segment".to_owned()),
+            (Place::Within, None) => Ok(()),
         }
     }
 

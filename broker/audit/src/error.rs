@@ -10,7 +10,9 @@ use crate::verify::Finding;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file system said no.
-    #[error("cannot {action} `{path}`: {source}; check that the directory exists, belongs to root and has space left")]
+    #[error(
+        "cannot {action} `{path}`: {source}; check that the directory exists, belongs to root and has space left"
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -20,7 +22,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another process holds the log.
-    #[error("the audit log in `{dir}` is being written by another process; stop the other broker, or give this one a state directory of its own")]
+    #[error(
+        "the audit log in `{dir}` is being written by another process; stop the other broker, or give this one a state directory of its own"
+    )]
     Locked {
         /// The log's directory.
         dir: PathBuf,
@@ -40,7 +44,9 @@ pub enum OpenError {
         what: String,
     },
     /// Records that were signed are gone.
-    #[error("the audit log in `{dir}` is shorter than its checkpoint: {have} records are there, {signed} were signed; restore the missing segments from a backup, or keep the directory as evidence by moving it away, and start with an empty one")]
+    #[error(
+        "the audit log in `{dir}` is shorter than its checkpoint: {have} records are there, {signed} were signed; restore the missing segments from a backup, or keep the directory as evidence by moving it away, and start with an empty one"
+    )]
     Shorter {
         /// The log's directory.
         dir: PathBuf,
@@ -50,7 +56,9 @@ pub enum OpenError {
         signed: u64,
     },
     /// The checkpoint is missing, malformed or not ours.
-    #[error("the checkpoint `{path}` cannot be trusted: {what}; restore it and its key from a backup, or keep the directory as evidence by moving it away, and start with an empty one")]
+    #[error(
+        "the checkpoint `{path}` cannot be trusted: {what}; restore it and its key from a backup, or keep the directory as evidence by moving it away, and start with an empty one"
+    )]
     Checkpoint {
         /// The checkpoint file.
         path: PathBuf,
@@ -58,7 +66,9 @@ pub enum OpenError {
         what: String,
     },
     /// A record does not verify.
-    #[error("the audit log does not verify: {0}; `packctl audit verify` says more; keep the directory as evidence by moving it away, and start with an empty one")]
+    #[error(
+        "the audit log does not verify: {0}; `packctl audit verify` says more; keep the directory as evidence by moving it away, and start with an empty one"
+    )]
     Corrupt(Finding),
     /// The log broke while it was being opened.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 
 mod chain;
 mod clock;
+mod crew;
 mod error;
 mod ids;
 mod json;

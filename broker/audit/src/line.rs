@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::json::{push_detail, push_foreign, push_hex, push_nested, push_number, push_short, push_string};
+use crate::json::{
+    push_detail, push_foreign, push_hex, push_nested, push_number, push_short, push_string,
+};
 use crate::record::{Admin, Decision, Outcome, Peer, PolicyChange, RecordId};
 
 /// Longest line, newline included.
@@ -56,10 +58,8 @@ impl Phase {
         const DETAIL: u32 = Field::Detail.bit();
         const REASON: u32 = Field::Reason.bit();
         const ACT: u32 = ID | Field::Peer.bit() | Field::Action.bit() | Field::Target.bit();
-        const DECISION: u32 =
-            ACT | CALLER | ASKED | Field::Decision.bit() | Field::Policy.bit();
-        const BESIDE: u32 =
-            Field::Container.bit() | Field::Invocation.bit() | Field::Grant.bit();
+        const DECISION: u32 = ACT | CALLER | ASKED | Field::Decision.bit() | Field::Policy.bit();
+        const BESIDE: u32 = Field::Container.bit() | Field::Invocation.bit() | Field::Grant.bit();
         match self {
             Self::Decision => (DECISION, DECISION | BESIDE | REASON | DETAIL),
             Self::Outcome => {
@@ -252,7 +252,10 @@ impl Decided {
         let asked_end = body.0.len();
         body.target(decision.target);
         let target_end = body.0.len();
-        body.text(Field::Decision, if reason.is_some() { "deny" } else { "allow" });
+        body.text(
+            Field::Decision,
+            if reason.is_some() { "deny" } else { "allow" },
+        );
         body.maybe(Field::Reason, reason);
         let basis_start = body.0.len();
         body.maybe(Field::Grant, decision.grant);
@@ -287,7 +290,8 @@ impl Decided {
     pub(crate) fn outcome(&self, reason: &str, outcome: &Outcome<'_>) -> Body {
         let mut body = Body(Vec::with_capacity(320));
         body.0.extend_from_slice(self.part(0, self.caller_end));
-        body.0.extend_from_slice(self.part(self.asked_start, self.asked_end));
+        body.0
+            .extend_from_slice(self.part(self.asked_start, self.asked_end));
         body.text(Field::Reason, reason);
         body.begin(Field::Detail);
         body.0.extend_from_slice(b"{\"bytes_in\":");
@@ -308,7 +312,8 @@ impl Decided {
         body.0.extend_from_slice(self.part(0, self.target_end));
         body.text(Field::Decision, "deny");
         body.text(Field::Reason, reason);
-        body.0.extend_from_slice(self.part(self.basis_start, self.basis_end));
+        body.0
+            .extend_from_slice(self.part(self.basis_start, self.basis_end));
         body.begin(Field::Detail);
         body.0.extend_from_slice(b"{\"sentence\":");
         push_short(&mut body.0, sentence, SHORT_LIMIT);

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::json::find_newline;
 use crate::line::LINE_LIMIT;
 
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 256 << 10;
 
 /// What comes next in a segment.
 #[derive(Debug)]
@@ -100,5 +100,22 @@ impl Lines {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Moves all whole lines that are at hand into `block`, behind one free byte; false where there are none,
+    /// and [`Lines::next`] tells why. They do not count as read until [`Lines::passed`] says so.
+    pub(crate) fn take_block(&mut self, block: &mut Vec<u8>) -> io::Result<bool> {
+        block.clear();
+        if self.end - self.start < LINE_LIMIT {
+            self.refill()?;
+        }
+        let Some(last) = self.pending().iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(false);
+        };
+        block.push(0);
+        block.extend_from_slice(self.pending().get(..=last).unwrap_or_default());
+        self.start += last + 1;
+        self.offset += last as u64 + 1;
+        Ok(true)
     }
 }

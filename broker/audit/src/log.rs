@@ -43,7 +43,11 @@ pub struct LogOptions {
 impl LogOptions {
     /// Usual options: 64 MiB segments, durability `process`, a checkpoint twice a second.
     #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, key: impl Into<PathBuf>, origin: impl Into<String>) -> Self {
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        origin: impl Into<String>,
+    ) -> Self {
         Self {
             dir: dir.into(),
             key: key.into(),
@@ -167,7 +171,12 @@ impl Log {
             .await
     }
 
-    async fn write(&self, id: RecordId, phase: Phase, body: &Body) -> Result<RecordId, Unavailable> {
+    async fn write(
+        &self,
+        id: RecordId,
+        phase: Phase,
+        body: &Body,
+    ) -> Result<RecordId, Unavailable> {
         let seq = self.keeper().append(phase, body.bytes())?;
         self.keeper().settled(seq).await?;
         Ok(id)

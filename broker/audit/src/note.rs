@@ -226,7 +226,9 @@ impl Checkpoint {
 
 fn signature_of(line: &str, name: &str) -> Option<Vec<u8>> {
     let (by, spelled) = line.strip_prefix(SIGNATURE_MARK)?.split_once(' ')?;
-    (by == name).then(|| STANDARD.decode(spelled).ok()).flatten()
+    (by == name)
+        .then(|| STANDARD.decode(spelled).ok())
+        .flatten()
 }
 
 /// The text that is signed.

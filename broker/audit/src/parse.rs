@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::clock::TIME_LENGTH;
-use crate::json::{MAX_DEPTH, MAX_NUMBER, digit, must_escape, plain_prefix};
+use crate::json::{MAX_DEPTH, MAX_NUMBER, digit, is_hex, must_escape, plain_prefix};
 use crate::line::{Field, Phase};
 use crate::record::{ID_LENGTH, is_id_byte};
 
@@ -68,6 +68,17 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Whether each byte is what `shape` has in its place, or fits where that has a `0`. Looks at all of them
+/// without branches, which is faster than to stop at the first wrong one.
+fn is_shaped<const N: usize>(bytes: &[u8], shape: &[u8; N], fits: impl Fn(u8) -> bool) -> bool {
+    let Ok(bytes) = <&[u8; N]>::try_from(bytes) else {
+        return false;
+    };
+    bytes.iter().zip(shape).fold(true, |ok, (byte, shape)| {
+        ok & ((byte == shape) | ((*shape == b'0') & fits(*byte)))
+    })
+}
+
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -82,6 +93,15 @@ impl<'a> Cursor<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
+    fn rest_bytes(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// The next four bytes, which tell most fields apart.
+    fn head(&self) -> [u8; 4] {
+        self.rest_bytes().first_chunk().copied().unwrap_or_default()
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -90,8 +110,9 @@ impl<'a> Cursor<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
+    #[inline]
     fn accept(&mut self, literal: &str) -> bool {
-        let found = self.rest().as_bytes().starts_with(literal.as_bytes());
+        let found = self.rest_bytes().starts_with(literal.as_bytes());
         if found {
             self.at += literal.len();
         }
@@ -119,12 +140,15 @@ impl<'a> Cursor<'a> {
     fn fields(&mut self, phase: Phase) -> Result<[&'a str; Field::COUNT], Malformed> {
         let mut fields = [""; Field::COUNT];
         let mut present = 0_u32;
+        let mut head = self.head();
         for (field, slot) in Field::ALL.into_iter().zip(&mut fields) {
-            if self.accept(field.prefix()) {
+            if field.prefix().as_bytes().first_chunk() == Some(&head) && self.accept(field.prefix())
+            {
                 let start = self.at;
                 self.value_of(field)?;
                 *slot = self.since(start);
                 present |= field.bit();
+                head = self.head();
             }
         }
         let (required, allowed) = phase.fields();
@@ -215,11 +239,7 @@ impl<'a> Cursor<'a> {
     fn time(&mut self) -> Result<&'a str, Malformed> {
         const SHAPE: &[u8; TIME_LENGTH] = b"0000-00-00T00:00:00.000000Z";
         let time = self.take(TIME_LENGTH, "expected a time")?;
-        let shaped = time.bytes().zip(SHAPE).all(|(byte, shape)| match shape {
-            b'0' => byte.is_ascii_digit(),
-            other => byte == *other,
-        });
-        if shaped {
+        if is_shaped(time.as_bytes(), SHAPE, |byte| byte.wrapping_sub(b'0') < 10) {
             Ok(time)
         } else {
             Err(self.refuse("a time that is not spelled as times are"))
@@ -229,11 +249,7 @@ impl<'a> Cursor<'a> {
     fn boot_id(&mut self) -> Result<(), Malformed> {
         const SHAPE: &[u8; 36] = b"00000000-0000-0000-0000-000000000000";
         let id = self.take(SHAPE.len(), "expected a boot id")?;
-        let shaped = id.bytes().zip(SHAPE).all(|(byte, shape)| match shape {
-            b'0' => digit(byte).is_some(),
-            other => byte == *other,
-        });
-        if shaped {
+        if is_shaped(id.as_bytes(), SHAPE, |byte| is_hex(&[byte])) {
             Ok(())
         } else {
             Err(self.refuse("a boot id that is not spelled as boot ids are"))
@@ -242,7 +258,7 @@ impl<'a> Cursor<'a> {
 
     fn hex(&mut self, length: usize) -> Result<&'a str, Malformed> {
         let hex = self.take(length, "expected a hash")?;
-        if hex.bytes().all(|byte| digit(byte).is_some()) {
+        if is_hex(hex.as_bytes()) {
             Ok(hex)
         } else {
             Err(self.refuse("a hash that is not lower-case hex"))
@@ -284,12 +300,12 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         self.literal("\"", "expected a string")?;
         loop {
-            self.at += plain_prefix(self.rest().as_bytes());
+            self.at += plain_prefix(self.rest_bytes());
+            if self.peek() == Some(b'"') {
+                self.at += 1;
+                return Ok(self.since(start));
+            }
             match self.rest().chars().next() {
-                Some('"') => {
-                    self.at += 1;
-                    return Ok(self.since(start));
-                }
                 Some('\\') => self.escape()?,
                 Some(c) if !must_escape(c) => self.at += c.len_utf8(),
                 Some(_) => return Err(self.refuse("a character that must be escaped")),

@@ -47,7 +47,12 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if self.open {
             let body = self.decided.outcome(ABANDONED, &Outcome::default());
-            if self.log.keeper().append(Phase::Outcome, body.bytes()).is_err() {
+            if self
+                .log
+                .keeper()
+                .append(Phase::Outcome, body.bytes())
+                .is_err()
+            {
                 self.log.keeper().lose();
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use ring::digest;
 use serde_json::{Value, json};
 
-use crate::chain::{Chain, Place};
+use crate::chain::{Chain, NO_KEY_RECORD, Place};
 use crate::error::OpenError;
 use crate::json::push_hex;
 use crate::key::replace;
@@ -134,7 +134,11 @@ impl<'a> Replay<'a> {
     /// A segment without a whole record: its first one was never finished.
     fn begin_empty(&mut self, segment: &Segment, last: bool) -> Result<(), OpenError> {
         if !last || segment.first != self.chain.size() {
-            return Err(self.corrupt(segment, 1, "the segment is empty, or named for another record"));
+            return Err(self.corrupt(
+                segment,
+                1,
+                "the segment is empty, or named for another record",
+            ));
         }
         if self.started {
             self.number += 1;
@@ -176,7 +180,7 @@ impl<'a> Replay<'a> {
                     Some((Chain::stated_by(&line, &detail)?, number))
                 });
             let Some((chain, number)) = stated else {
-                return Err(self.corrupt(segment, 1, "the segment's first record is no `key` record"));
+                return Err(self.corrupt(segment, 1, NO_KEY_RECORD));
             };
             self.chain = chain;
             self.number = number;

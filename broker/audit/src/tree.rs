@@ -9,7 +9,10 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) const NO_HASH: Hash = [0; 32];
 
 fn sha256(bytes: &[u8]) -> Hash {
-    digest(&SHA256, bytes).as_ref().try_into().unwrap_or(NO_HASH)
+    digest(&SHA256, bytes)
+        .as_ref()
+        .try_into()
+        .unwrap_or(NO_HASH)
 }
 
 /// Hash of a record; `marked` is the line, without its newline, behind one byte 0x00.
@@ -78,7 +81,10 @@ mod tests {
             [one] => *one,
             many => {
                 let split = many.len().next_power_of_two() / 2;
-                node(&by_definition(&many[..split]), &by_definition(&many[split..]))
+                node(
+                    &by_definition(&many[..split]),
+                    &by_definition(&many[split..]),
+                )
             }
         }
     }

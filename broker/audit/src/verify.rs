@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::chain::{Chain, Place};
+use crate::chain::{Chain, Link, Place};
+use crate::crew::Crew;
 use crate::lines::{Lines, Next};
 use crate::note::{Checkpoint, PublicKey};
 use crate::segment::{CHECKPOINT, Segment};
@@ -89,6 +90,7 @@ pub fn verify(
         signed: checkpoint.size(),
         expected: [Some(&checkpoint), last_known],
         chain: Chain::default(),
+        crew: Crew::hire().map_err(|error| Finding::of(dir, error))?,
     };
     for (number, segment) in segments.iter().enumerate() {
         pass.segment(segment, number as u64, number + 1 == segments.len())?;
@@ -119,6 +121,14 @@ struct Pass<'a> {
     signed: u64,
     expected: [Option<&'a Checkpoint>; 2],
     chain: Chain,
+    crew: Crew,
+}
+
+/// Where in a segment the pass is.
+struct Spot<'a> {
+    segment: &'a Segment,
+    line: u64,
+    place: Place<'a>,
 }
 
 impl Pass<'_> {
@@ -137,28 +147,66 @@ impl Pass<'_> {
         }
         let io = |error| Finding::of(&segment.path, error);
         let mut lines = Lines::open(&segment.path).map_err(io)?;
-        let mut waits = 0;
-        let mut place = Place::First(self.key, number);
+        let mut spot = Spot {
+            segment,
+            line: 1,
+            place: Place::First(self.key, number),
+        };
+        let mut more = true;
         loop {
-            let line = lines.count() + 1;
-            match lines.next().map_err(io)? {
-                Next::Line(marked) => {
-                    if let Err(what) = self.chain.check(marked, place) {
-                        return Err(self.wrong(segment, line, what));
-                    }
-                    place = Place::Within;
-                    self.hold_against_checkpoints(segment, line)?;
+            while more && self.crew.has_room() {
+                let mut block = self.crew.blank();
+                more = lines.take_block(&mut block.bytes).map_err(io)?;
+                if more {
+                    self.crew.give(block).map_err(io)?;
                 }
+            }
+            let Some(block) = self.crew.take().map_err(io)? else {
+                break;
+            };
+            for link in &block.links {
+                self.link(&mut spot, link)?;
+            }
+            if let Some(what) = block.wrong {
+                return Err(self.wrong(segment, spot.line, what));
+            }
+            self.crew.keep(block);
+        }
+        self.end(&mut lines, &mut spot, last)
+    }
+
+    fn link(&mut self, spot: &mut Spot<'_>, link: &Link) -> Result<(), Finding> {
+        if let Err(what) = self.chain.accept(link, spot.place) {
+            return Err(self.wrong(spot.segment, spot.line, what));
+        }
+        spot.place = Place::Within;
+        self.hold_against_checkpoints(spot.segment, spot.line)?;
+        spot.line += 1;
+        Ok(())
+    }
+
+    /// Judges how a segment ends. A running broker may be about to finish its last line.
+    fn end(&mut self, lines: &mut Lines, spot: &mut Spot<'_>, last: bool) -> Result<(), Finding> {
+        let mut waits = 0;
+        loop {
+            let next = lines.next();
+            match next.map_err(|error| Finding::of(&spot.segment.path, error))? {
+                Next::Line(marked) => match Link::read(marked) {
+                    Ok(link) => self.link(spot, &link)?,
+                    Err(what) => return Err(self.wrong(spot.segment, spot.line, what.to_string())),
+                },
                 Next::Torn if last && self.chain.size() >= self.signed && waits < WAITS => {
                     waits += 1;
                     sleep(WAIT);
                 }
-                Next::Torn => return Err(self.wrong(segment, line, "the line is cut off")),
-                Next::TooLong => {
-                    return Err(self.wrong(segment, line, "longer than a line may be"));
+                Next::Torn => {
+                    return Err(self.wrong(spot.segment, spot.line, "the line is cut off"));
                 }
-                Next::End if line == 1 && !last => {
-                    return Err(self.wrong(segment, line, "the segment is empty"));
+                Next::TooLong => {
+                    return Err(self.wrong(spot.segment, spot.line, "longer than a line may be"));
+                }
+                Next::End if spot.line == 1 && !last => {
+                    return Err(self.wrong(spot.segment, spot.line, "the segment is empty"));
                 }
                 Next::End => return Ok(()),
             }

@@ -1,0 +1,126 @@
+//! Cost of the log: one record in memory, two records on a disk, and the verification of a million.
+//! One JSON line for each: {"name","median_ns","n"}.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot go on has nothing to measure"
+)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rumi_audit::verify::verify;
+use rumi_audit::{Decision, Log, LogOptions, Outcome, Peer};
+
+const POLICY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const CONTAINER: &str = "4f66ad9a1f2c";
+const BATCH: usize = 1000;
+
+/// Under the durability `process` no record waits, so a future is ready when it is first asked.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => std::process::abort(),
+    }
+}
+
+fn decision() -> Decision<'static> {
+    Decision {
+        pack: "default",
+        component: "default:tool:my_tool",
+        container: Some(CONTAINER),
+        peer: Peer {
+            uid: 200_001,
+            pid: 48_211,
+        },
+        invocation: Some("01jd9y6q8r2c5t7v"),
+        permission: "file_read",
+        action: "read",
+        target: b"/home/user/documents/report-2026.txt",
+        grant: Some("default:tool:my_tool.json"),
+        policy: POLICY,
+        detail: None,
+    }
+}
+
+fn open(dir: &Path) -> Log {
+    let mut options = LogOptions::new(dir.join("audit"), dir.join("audit.key"), "bench");
+    options.checkpoint_every = Duration::from_secs(1);
+    Log::open(options).unwrap()
+}
+
+/// Median over batches of the mean time of one call within the batch.
+fn measure(name: &str, batches: usize, mut call: impl FnMut()) {
+    let mut means: Vec<u128> = (0..batches)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..BATCH {
+                call();
+            }
+            start.elapsed().as_nanos() / BATCH as u128
+        })
+        .collect();
+    means.sort_unstable();
+    println!(
+        "{{\"name\":\"{name}\",\"median_ns\":{},\"n\":{}}}",
+        means[means.len() / 2],
+        batches * BATCH
+    );
+}
+
+fn main() {
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let log = open(memory.path());
+    measure("audit_append_memory", 300, || {
+        black_box(ready(log.record_denial(decision(), "outside_directory")).unwrap());
+    });
+    drop(log);
+
+    let target = option_env!("CARGO_TARGET_TMPDIR").unwrap_or("/var/tmp");
+    let disk = tempfile::tempdir_in(target).unwrap();
+    let log = open(disk.path());
+    measure("audit_decision_and_outcome_disk", 200, || {
+        let recorded = ready(log.record(decision(), ())).unwrap();
+        black_box(ready(recorded.finish(Outcome::success(0, 4096))).unwrap());
+    });
+    drop(log);
+
+    verify_a_million();
+}
+
+fn verify_a_million() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let log = open(dir.path());
+    while log.health().unwrap().records < 1_000_000 {
+        let recorded = ready(log.record(decision(), ())).unwrap();
+        ready(recorded.finish(Outcome::success(0, 4096))).unwrap();
+    }
+    let key = log.public_key();
+    log.close().unwrap();
+    drop(log);
+    let mut times = Vec::new();
+    let mut records = 0;
+    for _ in 0..5 {
+        let start = Instant::now();
+        records = verify(&dir.path().join("audit"), &key, None)
+            .unwrap()
+            .records;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    let median = times[2];
+    let rate = records as f64 / median.as_secs_f64();
+    println!(
+        "{{\"name\":\"audit_verify_record\",\"median_ns\":{},\"n\":{records}}}",
+        median.as_nanos() / u128::from(records)
+    );
+    println!(
+        "{{\"name\":\"audit_verify_million\",\"median_ns\":{},\"n\":{records},\"records_per_second\":{}}}",
+        median.as_nanos(),
+        rate.round()
+    );
+}
