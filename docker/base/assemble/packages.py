@@ -17,12 +17,15 @@ from . import AssembleError
 CODENAMES = "bookworm|trixie|forky|duke|stable|oldstable|testing|unstable|sid"
 SUITE = re.compile(rf"(?:{CODENAMES})(?P<pocket>-updates|-security)?")
 
+KEYRINGS = (
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+)
+
 # Package lists younger than this are taken as they are.
 LISTS_AGE_SECONDS = 24 * 3600
 
-SOURCES_REMEDY = (
-    "write a sources file for Debian {release} (deb822 or one-line form) and give it with --sources FILE"
-)
+SOURCES_REMEDY = "write a sources file for Debian {release} (deb822 or one-line form) and give it with --sources FILE"
 
 
 class Apt:
@@ -114,39 +117,41 @@ class Apt:
             last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-20:])
             raise AssembleError(
                 f"`{program} {arguments[0]}` failed:\n{last}\n"
-                f"check the network and the host's apt sources, or "
-                + SOURCES_REMEDY.format(release=self.release)
+                f"check the network and the host's apt sources, or " + SOURCES_REMEDY.format(release=self.release)
             )
         return done.stdout
 
 
 def host_sources(release: str) -> str:
     """Returns one-line sources for `release` from where the host gets its own Debian packages."""
+    # Where the host has fetched its package lists they say whose they are; others use Debian's names, too.
+    lines = debian_lines(release, "[Debian]") or debian_lines(release, "[$(ORIGIN)]", "--no-release-info")
+    if not lines:
+        raise AssembleError(
+            f"the host's apt has no Debian sources to take {release} from; " + SOURCES_REMEDY.format(release=release)
+        )
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def debian_lines(release: str, wanted: str, *options: str) -> set[str]:
+    """Returns the host's sources with the suites of `release`, of those whose origin is `wanted`."""
     listed = subprocess.run(
         [
-            "apt-get",
-            "indextargets",
-            "--no-release-info",
-            "--format",
-            "$(REPO_URI) $(RELEASE) $(COMPONENT) [$(SIGNED_BY)]",
-            "Created-By: Packages",
+            *("apt-get", "indextargets", *options),
+            *("--format", "$(REPO_URI) $(RELEASE) $(COMPONENT) [$(ORIGIN)]", "Created-By: Packages"),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     ).stdout
+    # Without Debian's own keys at their usual place apt falls back to all that the host trusts.
+    keyring = next((path for path in KEYRINGS if Path(path).exists()), None)
+    signed = f" [signed-by={keyring}]" if keyring else ""
     lines = set()
     for line in listed.splitlines():
-        uri, suite, component, key = line.split(" ", 3)
+        uri, suite, component, origin = line.split(" ", 3)
         match = SUITE.fullmatch(suite.replace("/updates", "-security"))
-        if match is None or component != "main":
-            continue
-        key = key.strip("[]")
-        signed = f" [signed-by={key}]" if key.startswith("/") else ""
-        lines.add(f"deb{signed} {uri} {release}{match['pocket'] or ''} main")
-    if not lines:
-        raise AssembleError(
-            f"the host's apt has no Debian sources to take {release} from; " + SOURCES_REMEDY.format(release=release)
-        )
-    return "\n".join(sorted(lines)) + "\n"
+        if match is not None and component == "main" and origin == wanted:
+            lines.add(f"deb{signed} {uri} {release}{match['pocket'] or ''} main")
+    return lines
