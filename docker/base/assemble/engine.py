@@ -29,6 +29,7 @@ def size(image: str) -> int:
 
 def build(image: str, files: list[Path], tags: dict[str, str]) -> None:
     """Builds an image from a Dockerfile and its layers, with the classic builder and no network."""
+    replaced = identity(image)
     command = ["docker", "build", "--quiet", "--network", "none", "--force-rm", "--tag", image]
     for key, value in tags.items():
         command += ["--label", f"{key}={value}"]
@@ -52,6 +53,21 @@ def build(image: str, files: list[Path], tags: dict[str, str]) -> None:
     if builder.returncode != 0:
         last = "\n".join(output.strip().splitlines()[-20:])
         raise AssembleError(f"cannot build `{image}`:\n{last}")
+    if replaced and replaced != identity(image):
+        remove_nameless(replaced)
+
+
+def identity(image: str) -> str | None:
+    """Returns the id of an image; None when there is no such image."""
+    done = run("image", "inspect", "--format", "{{.Id}}", image)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def remove_nameless(image: str) -> None:
+    """Removes an image that has lost its name, so that rebuilding does not fill the disk."""
+    if run("image", "inspect", "--format", "{{len .RepoTags}}", image).stdout.strip() == "0":
+        # The engine refuses where a container or a pack's image still stands on it, which is right.
+        run("image", "rm", image)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
