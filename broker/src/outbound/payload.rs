@@ -109,11 +109,6 @@ impl Payload {
         self.body.len()
     }
 
-    /// How many bytes go out besides the headers.
-    pub(crate) fn body_length(&self) -> usize {
-        self.body.len()
-    }
-
     pub(super) fn into_parts(self) -> (HeaderMap, Bytes) {
         (self.headers, self.body)
     }
