@@ -103,17 +103,14 @@ fn hint(error: &Error) -> String {
             .collect();
         (!found.is_empty()).then(|| found.join(", "))
     };
-    for kind in [
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedValue,
-    ] {
+    // Values are few: all of them say more than the nearest one.
+    if let Some(values) = quoted(ContextKind::ValidValue) {
+        return format!("write one of {values}");
+    }
+    for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
         if let Some(suggestions) = quoted(kind) {
             return format!("did you mean {suggestions}?");
         }
-    }
-    if let Some(values) = quoted(ContextKind::ValidValue) {
-        return format!("write one of {values}");
     }
     "`--help` explains the command and its options".to_owned()
 }

@@ -4,9 +4,7 @@ use rumi_policy::PackId;
 use rumi_proto::v1::{LogLine, LogsRequest};
 use serde::Serialize;
 
-use crate::{
-    broker, context::Context, failure::Failure, json_text::Layout, moment::Moment, output::Format,
-};
+use crate::{broker, context::Context, failure::Failure, json_text::Layout, output::Format};
 
 /// Show what a pack printed
 #[derive(Debug, clap::Args)]
@@ -76,7 +74,7 @@ impl Logs {
 impl Line {
     fn of(line: LogLine) -> Self {
         Self {
-            time: Moment::from_unix_ms(line.time_unix_ms).rfc3339(),
+            time: line.time,
             stream: line.stream,
             component: line.component_id,
             line: line.line,

@@ -62,14 +62,14 @@ impl Ps {
 
 impl Pack {
     fn of(status: PackStatus, now: Moment) -> Self {
-        let started = (status.started_unix > 0)
-            .then(|| Moment::from_unix_ms(status.started_unix.saturating_mul(1000)));
+        let up_for = Moment::parse(&status.started, now)
+            .ok()
+            .filter(|_| status.state == "running")
+            .map(|started| started.ago(now))
+            .unwrap_or_default();
         Self {
-            up_for: started
-                .filter(|_| status.state == "running")
-                .map(|started| started.ago(now))
-                .unwrap_or_default(),
-            started: started.map(Moment::rfc3339),
+            up_for,
+            started: Some(status.started).filter(|started| !started.is_empty()),
             pack: status.pack,
             state: status.state,
             container: status.container_id,

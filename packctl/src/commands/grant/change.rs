@@ -117,7 +117,7 @@ fn show(
     if !changed.changed {
         context
             .console
-            .say(&format!("`{}` says so already", path.display()));
+            .say(&format!("nothing to change in `{}`", path.display()));
     }
     context.out.one(&changed, |changed| {
         let mut lines = Vec::new();

@@ -9,20 +9,20 @@ use std::{
 use tempfile::TempDir;
 
 /// A home, a state and a run directory that go away with the test.
-pub struct Host {
+pub(crate) struct Host {
     root: TempDir,
 }
 
 /// How one run of packctl ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Host {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let host = Self {
             root: tempfile::tempdir().unwrap(),
         };
@@ -45,24 +45,24 @@ impl Host {
     }
 
     /// A path below the root, with symlinks of the temporary directory resolved.
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.root.path().canonicalize().unwrap().join(relative)
     }
 
-    pub fn text(&self, relative: &str) -> String {
+    pub(crate) fn text(&self, relative: &str) -> String {
         self.path(relative).to_str().unwrap().to_owned()
     }
 
-    pub fn write(&self, relative: &str, text: &str) {
+    pub(crate) fn write(&self, relative: &str, text: &str) {
         fs::write(self.path(relative), text).unwrap();
     }
 
-    pub fn read(&self, relative: &str) -> String {
+    pub(crate) fn read(&self, relative: &str) -> String {
         fs::read_to_string(self.path(relative)).unwrap()
     }
 
     /// packctl with the places of this host.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_packctl"));
         command
             .args(args)
@@ -76,7 +76,7 @@ impl Host {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let ran = Ran::of(self.command(args).output().unwrap());
         // Whatever a test is about: no terminal was asked for, so nothing may steer one.
         for text in [&ran.stdout, &ran.stderr] {
@@ -89,7 +89,7 @@ impl Host {
     }
 
     /// Runs, and says what was said when the exit code is another.
-    pub fn expect(&self, args: &[&str], code: i32) -> Ran {
+    pub(crate) fn expect(&self, args: &[&str], code: i32) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, code, "packctl {args:?}: {ran:#?}");
         if code == 1 || code == 2 || code == 4 || code == 5 {
@@ -103,7 +103,7 @@ impl Host {
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -111,12 +111,12 @@ impl Ran {
         }
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
     #[track_caller]
-    pub fn says(&self, part: &str) -> &Self {
+    pub(crate) fn says(&self, part: &str) -> &Self {
         assert!(
             self.stderr.contains(part),
             "stderr lacks {part:?}: {self:#?}"
@@ -125,7 +125,7 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn prints(&self, part: &str) -> &Self {
+    pub(crate) fn prints(&self, part: &str) -> &Self {
         assert!(
             self.stdout.contains(part),
             "stdout lacks {part:?}: {self:#?}"
@@ -135,8 +135,7 @@ impl Ran {
 }
 
 /// Whether a program is installed.
-#[allow(dead_code, reason = "not every test file looks for programs")]
-pub fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path)
             .any(|directory: PathBuf| Path::new(&directory).join(program).is_file())

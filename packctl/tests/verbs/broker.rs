@@ -1,0 +1,159 @@
+//! The other side of the wire: a broker that answers from a script.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use rumi_proto::v1::{
+    CallRequest, CallResponse, DoctorRequest, DoctorResponse, LogLine, LogsRequest, PacksRequest,
+    Progress, PsRequest, PsResponse, StatsResponse, StatusRequest, StatusResponse,
+    control_server::{Control, ControlServer},
+};
+use tokio_stream::{Stream, wrappers::UnixListenerStream};
+use tonic::{Request, Response, Status, transport::Server};
+
+/// What the broker is to answer.
+#[derive(Default, Clone)]
+pub(crate) struct Script {
+    pub(crate) progress: Vec<Progress>,
+    pub(crate) ps: PsResponse,
+    pub(crate) stats: StatsResponse,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) calls: HashMap<String, CallResponse>,
+    pub(crate) doctor: DoctorResponse,
+    pub(crate) refuse: Option<Status>,
+    /// Ends a stream in the middle.
+    pub(crate) break_stream: Option<Status>,
+}
+
+pub(crate) struct Broker {
+    runtime: tokio::runtime::Runtime,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Broker {
+    /// Listens until dropped.
+    pub(crate) fn start(socket: PathBuf, script: Script) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let scripted = Scripted {
+            script,
+            asked: Arc::clone(&asked),
+        };
+        let listener = runtime
+            .block_on(async { tokio::net::UnixListener::bind(socket) })
+            .unwrap();
+        runtime.spawn(
+            Server::builder()
+                .add_service(ControlServer::new(scripted))
+                .serve_with_incoming(UnixListenerStream::new(listener)),
+        );
+        Self { runtime, asked }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn stop(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+struct Scripted {
+    script: Script,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+type Lines<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Scripted {
+    fn note(&self, what: String) -> Result<(), Status> {
+        self.asked.lock().unwrap().push(what);
+        self.script.refuse.clone().map_or(Ok(()), Err)
+    }
+
+    fn stream<T: Send + 'static>(&self, items: Vec<T>) -> Response<Lines<T>> {
+        let mut items: Vec<Result<T, Status>> = items.into_iter().map(Ok).collect();
+        items.extend(self.script.break_stream.clone().map(Err));
+        Response::new(Box::pin(tokio_stream::iter(items)))
+    }
+}
+
+#[tonic::async_trait]
+impl Control for Scripted {
+    type BuildStream = Lines<Progress>;
+    type UpStream = Lines<Progress>;
+    type DownStream = Lines<Progress>;
+    type LogsStream = Lines<LogLine>;
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Err(Status::unimplemented("not asked by any verb"))
+    }
+    async fn build(
+        &self,
+        request: Request<PacksRequest>,
+    ) -> Result<Response<Lines<Progress>>, Status> {
+        self.note(format!("build {:?}", request.into_inner().packs))?;
+        Ok(self.stream(self.script.progress.clone()))
+    }
+    async fn up(
+        &self,
+        request: Request<PacksRequest>,
+    ) -> Result<Response<Lines<Progress>>, Status> {
+        self.note(format!("up {:?}", request.into_inner().packs))?;
+        Ok(self.stream(self.script.progress.clone()))
+    }
+    async fn down(
+        &self,
+        request: Request<PacksRequest>,
+    ) -> Result<Response<Lines<Progress>>, Status> {
+        self.note(format!("down {:?}", request.into_inner().packs))?;
+        Ok(self.stream(self.script.progress.clone()))
+    }
+    async fn ps(&self, request: Request<PsRequest>) -> Result<Response<PsResponse>, Status> {
+        self.note(format!("ps {:?}", request.into_inner().packs))?;
+        Ok(Response::new(self.script.ps.clone()))
+    }
+    async fn stats(&self, request: Request<PsRequest>) -> Result<Response<StatsResponse>, Status> {
+        self.note(format!("stats {:?}", request.into_inner().packs))?;
+        Ok(Response::new(self.script.stats.clone()))
+    }
+    async fn logs(
+        &self,
+        request: Request<LogsRequest>,
+    ) -> Result<Response<Lines<LogLine>>, Status> {
+        let request = request.into_inner();
+        self.note(format!(
+            "logs {} {} {}",
+            request.pack, request.lines, request.follow
+        ))?;
+        Ok(self.stream(self.script.logs.clone()))
+    }
+    async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, Status> {
+        let request = request.into_inner();
+        self.note(format!(
+            "call {} {} {}",
+            request.component_id, request.args_json, request.timeout_ms
+        ))?;
+        self.script
+            .calls
+            .get(&request.component_id)
+            .cloned()
+            .map(Response::new)
+            .ok_or_else(|| {
+                Status::not_found(format!("there is no component `{}`", request.component_id))
+            })
+    }
+    async fn doctor(&self, _: Request<DoctorRequest>) -> Result<Response<DoctorResponse>, Status> {
+        self.note("doctor".to_owned())?;
+        Ok(Response::new(self.script.doctor.clone()))
+    }
+}
