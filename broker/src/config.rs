@@ -3,15 +3,19 @@
 //! The shapes here and `docker/config.schema.json` say the same; a test compares the shipped
 //! file with the defaults below.
 
+mod values;
+
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
-    net::{IpAddr, SocketAddr},
+    fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+pub use values::{
+    AddressRange, ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Resolver, Spares,
+};
 
 /// All settings, with their defaults where the file is silent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -59,8 +63,8 @@ impl Default for PackSettings {
     fn default() -> Self {
         Self {
             memory_limit: ByteSize::mebibytes(256),
-            cpus: Cpus { nanos: 500_000_000 },
-            pids: Pids(100),
+            cpus: Cpus::from_nanos(500_000_000),
+            pids: Pids::new(100),
             tmp_size: ByteSize::mebibytes(64),
         }
     }
@@ -102,10 +106,10 @@ pub struct ToolSettings {
 impl Default for ToolSettings {
     fn default() -> Self {
         Self {
-            timeout_ms: Millis(30_000),
-            memory_mb: MemoryMb(256),
+            timeout_ms: Millis::new(30_000),
+            memory_mb: MemoryMb::new(256),
             max_output: ByteSize::mebibytes(1),
-            spares: Spares(1),
+            spares: Spares::new(1),
         }
     }
 }
@@ -132,10 +136,10 @@ impl Default for TerminalSettings {
     fn default() -> Self {
         Self {
             memory_limit: ByteSize::mebibytes(512),
-            cpus: Cpus { nanos: 1_000_000_000 },
-            pids: Pids(128),
+            cpus: Cpus::from_nanos(1_000_000_000),
+            pids: Pids::new(128),
             tmp_size: ByteSize::mebibytes(64),
-            timeout_ms: Millis(30_000),
+            timeout_ms: Millis::new(30_000),
             max_output: ByteSize::mebibytes(1),
         }
     }
@@ -160,7 +164,7 @@ impl Default for NetworkSettings {
         Self {
             allowed_ranges: Vec::new(),
             resolvers: Vec::new(),
-            timeout_ms: Millis(30_000),
+            timeout_ms: Millis::new(30_000),
             max_response: ByteSize::mebibytes(3),
         }
     }
@@ -261,7 +265,7 @@ impl Default for BuildSettings {
             pip: ["python3", "-m", "pip"].map(String::from).to_vec(),
             ca_bundle: None,
             networked_packs: BTreeSet::new(),
-            timeout_ms: Millis(600_000),
+            timeout_ms: Millis::new(600_000),
         }
     }
 }
@@ -277,214 +281,8 @@ pub struct StartSettings {
 impl Default for StartSettings {
     fn default() -> Self {
         Self {
-            concurrency: Concurrency(4),
+            concurrency: Concurrency::new(4),
         }
-    }
-}
-
-/// A whole number that only exists within the bounds the schema names.
-macro_rules! bounded {
-    ($(#[$doc:meta])* $name:ident($repr:ty), $low:literal ..= $high:literal, $what:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub struct $name($repr);
-
-        impl $name {
-            /// The number.
-            #[must_use]
-            pub fn get(self) -> $repr {
-                self.0
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let number = <$repr>::deserialize(deserializer)?;
-                if ($low..=$high).contains(&number) {
-                    return Ok(Self(number));
-                }
-                Err(D::Error::custom(format_args!(
-                    "`{number}` is out of range; {} lies between {} and {}", $what, $low, $high
-                )))
-            }
-        }
-    };
-}
-
-bounded!(
-    /// Processes and threads that may exist at once.
-    Pids(u32), 8..=32_768, "a number of processes"
-);
-bounded!(
-    /// MiB of memory of one call.
-    MemoryMb(u64), 16..=65_536, "memory_mb"
-);
-bounded!(
-    /// Interpreters that wait ready.
-    Spares(u8), 0..=4, "a number of spares"
-);
-bounded!(
-    /// Containers started at the same time.
-    Concurrency(u16), 1..=64, "the concurrency"
-);
-bounded!(
-    /// A span of time.
-    Millis(u64), 1..=86_400_000, "a time in milliseconds"
-);
-
-impl Millis {
-    /// As the standard library has it.
-    #[must_use]
-    pub fn duration(self) -> Duration {
-        Duration::from_millis(self.0)
-    }
-}
-
-impl MemoryMb {
-    /// In bytes.
-    #[must_use]
-    pub fn bytes(self) -> u64 {
-        self.0 << 20
-    }
-}
-
-/// A size in bytes, written as a whole number and k, m or g.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ByteSize(u64);
-
-impl ByteSize {
-    const fn mebibytes(count: u64) -> Self {
-        Self(count << 20)
-    }
-    /// In bytes.
-    #[must_use]
-    pub fn bytes(self) -> u64 {
-        self.0
-    }
-    fn parse(text: &str) -> Option<Self> {
-        let unit = text.chars().next_back()?;
-        let shift = match unit {
-            'k' => 10,
-            'm' => 20,
-            'g' => 30,
-            _ => return None,
-        };
-        let digits = text.strip_suffix(unit)?;
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-        if !plain || digits.len() > 6 || digits.starts_with('0') {
-            return None;
-        }
-        digits.parse::<u64>().ok().map(|count| Self(count << shift))
-    }
-}
-
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            D::Error::custom(format_args!(
-                "`{text}` is not a size; write a whole number and k, m or g, such as \"256m\""
-            ))
-        })
-    }
-}
-
-/// Processors' worth of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cpus {
-    nanos: i64,
-}
-
-impl Cpus {
-    /// In billionths of a processor, which is how engines count.
-    #[must_use]
-    pub fn nanos(self) -> i64 {
-        self.nanos
-    }
-}
-
-impl<'de> Deserialize<'de> for Cpus {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = f64::deserialize(deserializer)?;
-        if !(0.01..=1024.0).contains(&number) {
-            return Err(D::Error::custom(format_args!(
-                "`{number}` is out of range; cpus lies between 0.01 and 1024"
-            )));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the bounds above keep the product far below 2^53"
-        )]
-        let nanos = (number * 1e9).round() as i64;
-        Ok(Self { nanos })
-    }
-}
-
-/// A range of addresses: an address and the number of leading bits that count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AddressRange {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl AddressRange {
-    /// The address as it was written.
-    #[must_use]
-    pub fn address(self) -> IpAddr {
-        self.address
-    }
-    /// Leading bits that count.
-    #[must_use]
-    pub fn bits(self) -> u8 {
-        self.bits
-    }
-}
-
-impl fmt::Display for AddressRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-impl<'de> Deserialize<'de> for AddressRange {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.split_once('/')
-            .and_then(|(address, bits)| {
-                let address: IpAddr = address.parse().ok()?;
-                let bits: u8 = bits.parse().ok()?;
-                let width = if address.is_ipv4() { 32 } else { 128 };
-                (bits <= width).then_some(Self { address, bits })
-            })
-            .ok_or_else(|| {
-                D::Error::custom(format_args!(
-                    "`{text}` is not an address range; write ADDRESS/BITS, such as \"10.20.0.0/16\""
-                ))
-            })
-    }
-}
-
-/// A name server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resolver(SocketAddr);
-
-impl Resolver {
-    /// Where it listens; port 53 where none was written.
-    #[must_use]
-    pub fn address(self) -> SocketAddr {
-        self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Resolver {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bare = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
-        bare.or_else(|_| text.parse()).map(Self).map_err(|_| {
-            D::Error::custom(format_args!(
-                "`{text}` is not a name server; write ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT"
-            ))
-        })
     }
 }
 

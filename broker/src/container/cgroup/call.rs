@@ -1,0 +1,262 @@
+//! The group of one call: limits, measured peak, and an end that nothing escapes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::io::Errno;
+
+use super::{
+    CgroupError, ContainerCgroup,
+    hierarchy::{CALL_PREFIX, HeldProcess, Killer, Layout, is},
+    keyed, number, read, write,
+};
+
+/// How often it is looked whether all processes are gone.
+const STEP: Duration = Duration::from_millis(1);
+/// How long freezing may take; a process in an uninterruptible wait delays it.
+const FREEZING: Duration = Duration::from_millis(100);
+
+/// A call's own groups.
+#[derive(Debug)]
+pub struct CallCgroup {
+    container: ContainerCgroup,
+    name: String,
+    removed: bool,
+}
+
+/// What is known when a call is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The most memory it used at once; `None` where the kernel does not measure it.
+    pub memory_peak: Option<u64>,
+    /// Whether the kernel killed in it for lack of memory.
+    pub out_of_memory: bool,
+}
+
+impl CallCgroup {
+    /// Makes the groups and sets their limits. `name` is the call's identifier.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing is left then.
+    pub fn create(container: &ContainerCgroup, name: &str, memory_bytes: u64, pids: u64) -> Result<Self, CgroupError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+            return Err(CgroupError::Name { name: name.to_owned() });
+        }
+        // Removed again by its drop when a later step fails.
+        let call = Self::existing(container, name);
+        for dir in call.directories() {
+            fs::create_dir(&dir).map_err(CgroupError::file("make", &dir))?;
+        }
+        call.limit(memory_bytes, pids)?;
+        Ok(call)
+    }
+
+    pub(super) fn existing(container: &ContainerCgroup, name: &str) -> Self {
+        Self {
+            container: container.clone(),
+            name: name.to_owned(),
+            removed: false,
+        }
+    }
+
+    fn limit(&self, memory_bytes: u64, pids: u64) -> Result<(), CgroupError> {
+        let (bytes, pids) = (memory_bytes.to_string(), pids.to_string());
+        match &self.container.layout {
+            Layout::V2 { dir } => {
+                let dir = self.below(dir);
+                write(&dir.join("memory.max"), &bytes)?;
+                write_if_there(&dir.join("memory.swap.max"), "0")?;
+                // Half a call is of no use to anybody.
+                write_if_there(&dir.join("memory.oom.group"), "1")?;
+                write(&dir.join("pids.max"), &pids)
+            }
+            Layout::V1 { memory, pids: processes, .. } => {
+                let memory = self.below(memory);
+                write(&memory.join("memory.limit_in_bytes"), &bytes)?;
+                write_if_there(&memory.join("memory.memsw.limit_in_bytes"), &bytes)?;
+                write(&self.below(processes).join("pids.max"), &pids)
+            }
+        }
+    }
+
+    fn below(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{CALL_PREFIX}{}", self.name))
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        self.container.directories().iter().map(|dir| self.below(dir)).collect()
+    }
+
+    /// Moves a process of the container into the groups; what it starts stays with it.
+    ///
+    /// The pid comes from the kernel, but its process may have ended since: it is held,
+    /// checked to be the container's, moved, and looked at again.
+    ///
+    /// # Errors
+    /// When the process is gone or is not the container's.
+    pub fn add(&self, pid: i32) -> Result<(), CgroupError> {
+        let held = HeldProcess::open(pid)?;
+        if !self.container.contains(pid)? {
+            return Err(CgroupError::Foreign { pid });
+        }
+        held.still_lives()?;
+        let text = pid.to_string();
+        for dir in self.directories() {
+            match write(&dir.join("cgroup.procs"), &text) {
+                Err(CgroupError::File { source, .. }) if is(&source, Errno::SRCH) => {
+                    return Err(CgroupError::Gone { pid });
+                }
+                other => other?,
+            }
+        }
+        held.still_lives()
+    }
+
+    /// The most memory that was used at once; `None` where the kernel does not measure it.
+    #[must_use]
+    pub fn memory_peak(&self) -> Option<u64> {
+        let file = match &self.container.layout {
+            Layout::V2 { dir } => self.below(dir).join("memory.peak"),
+            Layout::V1 { memory, .. } => self.below(memory).join("memory.max_usage_in_bytes"),
+        };
+        read(&file).ok().and_then(|text| number(&text))
+    }
+
+    /// Whether the kernel killed in it for lack of memory.
+    #[must_use]
+    pub fn oom_killed(&self) -> bool {
+        let file = match &self.container.layout {
+            Layout::V2 { dir } => self.below(dir).join("memory.events"),
+            Layout::V1 { memory, .. } => self.below(memory).join("memory.oom_control"),
+        };
+        read(&file).ok().and_then(|text| keyed(&text, "oom_kill")).is_some_and(|kills| kills > 0)
+    }
+
+    /// Whether no process lives in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.directories().iter().all(|dir| self.processes(dir).is_empty())
+    }
+
+    fn processes(&self, dir: &Path) -> Vec<i32> {
+        let text = read(&dir.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Sends SIGKILL to all that live in it, so that none escapes by forking. They need a
+    /// moment to end; see [`CallCgroup::end`].
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        let killed = match &self.container.layout {
+            Layout::V2 { dir } | Layout::V1 { killer: Killer::Unified(dir), .. } => {
+                write(&self.below(dir).join("cgroup.kill"), "1")
+            }
+            Layout::V1 { killer: Killer::Freezer(dir), .. } => self.kill_frozen(&self.below(dir)),
+        };
+        match killed {
+            // Removed already: nothing can live in it.
+            Err(CgroupError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Stops all processes, kills each, and lets them go on, which is when they end.
+    fn kill_frozen(&self, dir: &Path) -> Result<(), CgroupError> {
+        let state = dir.join("freezer.state");
+        write(&state, "FROZEN")?;
+        let end = Instant::now() + FREEZING;
+        while read(&state)?.trim() != "FROZEN" && Instant::now() < end {
+            std::thread::sleep(Duration::from_micros(200));
+            // Freezing is only tried when asked for; forks in the meantime need asking again.
+            write(&state, "FROZEN")?;
+        }
+        for pid in self.processes(dir) {
+            // Frozen, the process cannot end, so its pid cannot come to mean another.
+            if let Ok(held) = HeldProcess::open(pid) {
+                held.kill();
+            }
+        }
+        write(&state, "THAWED")
+    }
+
+    /// Ends the call: kills until nothing lives, measures, and removes the groups.
+    ///
+    /// # Errors
+    /// When processes still live after `patience`, or the kernel refuses.
+    pub async fn end(mut self, patience: Duration) -> Result<Ended, CgroupError> {
+        let end = Instant::now() + patience;
+        while !self.is_empty() {
+            self.kill()?;
+            if self.is_empty() {
+                break;
+            }
+            if Instant::now() >= end {
+                let path = self.directories().into_iter().next().unwrap_or_default();
+                return Err(CgroupError::Stubborn { path });
+            }
+            tokio::time::sleep(STEP).await;
+        }
+        let ended = Ended {
+            memory_peak: self.memory_peak(),
+            out_of_memory: self.oom_killed(),
+        };
+        self.remove()?;
+        Ok(ended)
+    }
+
+    /// Removes the groups, which must be empty. Removing them again does nothing.
+    ///
+    /// # Errors
+    /// When something still lives in one.
+    pub fn remove(&mut self) -> Result<(), CgroupError> {
+        if self.removed {
+            return Ok(());
+        }
+        for dir in self.directories() {
+            let mut tries = 0_u32;
+            loop {
+                match fs::remove_dir(&dir) {
+                    // A process that has ended is not quite gone for a moment.
+                    Err(error) if is(&error, Errno::BUSY) && tries < 20 => {
+                        tries = tries.saturating_add(1);
+                        std::thread::sleep(Duration::from_micros(250));
+                    }
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(CgroupError::file("remove", &dir)(error));
+                    }
+                    _ => break,
+                }
+            }
+        }
+        self.removed = true;
+        Ok(())
+    }
+}
+
+impl Drop for CallCgroup {
+    /// A call that nobody ended is ended here as far as that works without waiting; what is
+    /// left is found by the sweep of the next start.
+    fn drop(&mut self) {
+        if self.removed {
+            return;
+        }
+        let ended = if self.is_empty() { Ok(()) } else { self.kill() };
+        if let Err(error) = ended.and_then(|()| self.remove()) {
+            tracing::debug!(%error, "a call's control group is left");
+        }
+    }
+}
+
+fn write_if_there(path: &Path, text: &str) -> Result<(), CgroupError> {
+    match write(path, text) {
+        // Swap accounting can be off, and old kernels lack the other.
+        Err(CgroupError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

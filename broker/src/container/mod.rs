@@ -1,0 +1,43 @@
+//! Everything that knows the Docker engine. No other module names it.
+
+mod build_output;
+mod cgroup;
+mod context;
+mod digest;
+mod dockerfile;
+mod engine;
+mod error;
+mod events;
+mod hardening;
+mod image;
+mod labels;
+mod lent;
+mod lifecycle;
+mod logs;
+mod mounts;
+mod programs;
+mod recipe;
+mod requirements;
+mod terminal;
+mod throwaway;
+mod uids;
+mod wheels;
+mod workspace;
+
+pub use cgroup::{CALL_PREFIX, CallCgroup, CgroupError, ContainerCgroup, Ended, Usage};
+pub use context::ContextError;
+pub use engine::{ContainerId, Engine, EngineFacts, ExecId, ImageId, Instance};
+pub use error::EngineError;
+pub use events::{Event, Watch};
+pub use image::{BuildError, BuildRequest, Built, build, is_networked};
+pub use labels::{ComponentUser, PackLimits};
+pub use lifecycle::{PackSpec, Running, State};
+pub use logs::LogLine;
+pub use mounts::{MountError, make_shared};
+pub use programs::{ProgramIndex, Programs};
+pub use terminal::{Outcome, SandboxSpec, Stopped, clean_leftovers, run, shown_at};
+pub use uids::{PackUids, UidError, Uids};
+pub use workspace::{Workspace, WorkspaceError, Workspaces};
+
+#[cfg(test)]
+mod tests;
