@@ -54,15 +54,15 @@ pub(crate) mod sealed {
 
     /// How a capability is judged. The module is private, so nobody adds a capability that says
     /// yes.
-    pub trait Judge: Sized + 'static {
+    pub trait Judge: Debug + Sized + 'static {
         /// What a component asks.
-        type Ask: Clone + Debug;
+        type Ask: Clone + Debug + Send + Sync;
         /// What the policy picked for the handler to go by.
-        type Terms: Debug;
+        type Terms: Debug + Send + Sync;
         /// What the handler found before any effect.
-        type Found: Debug;
+        type Found: Debug + Send + Sync;
         /// What the handler acts on.
-        type Confirmed: Debug;
+        type Confirmed: Debug + Send + Sync;
         type Rule;
 
         fn slot(rights: &Rights) -> &Slot<Self::Rule>;

@@ -198,6 +198,3 @@ fn finish(component: &ComponentId, document: &Node, changed: bool) -> Result<Edi
     Grant::parse(&component.grant_file(), &bytes).map_err(Box::new)?;
     Ok(Edited { bytes, changed })
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,14 @@
+//! What the policy allows and refuses, seen from outside the crate.
+
+mod attacks;
+mod edit;
+mod env;
+mod file_read;
+mod file_write;
+mod files_of_policy;
+mod manifest;
+mod network;
+mod shipped;
+mod spellings;
+mod terminal;
+mod world;

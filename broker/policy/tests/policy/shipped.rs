@@ -1,0 +1,119 @@
+//! The files that are shipped: scopes, schemas, and the example in the grants' README.
+
+use rumi_policy::manifest::Manifest;
+use rumi_policy::{Grant, Permission, PolicySet};
+use serde_json::Value;
+
+use crate::world::source;
+
+fn root(file: &str) -> String {
+    format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn json(file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(root(file)).unwrap()).unwrap()
+}
+
+fn schema(file: &str) -> jsonschema::Validator {
+    jsonschema::validator_for(&json(file)).unwrap()
+}
+
+#[test]
+fn scopes_are_valid_and_careful() {
+    let set = PolicySet::compile(source("{}"));
+    assert!(set.problems().is_empty(), "{:?}", set.problems());
+    let schema = schema("scopes/scope.schema.json");
+    for permission in Permission::ALL {
+        let scope = set.scope(permission).unwrap();
+        assert!(!scope.description().is_empty() && scope.version() == "1.0");
+        let text = json(&format!("scopes/{permission}.json"));
+        assert!(schema.is_valid(&text), "{permission}");
+        let forbidden = text["limits"]["forbidden"].as_array().unwrap();
+        if matches!(
+            permission,
+            Permission::FileRead | Permission::FileWrite | Permission::Terminal
+        ) {
+            assert!(forbidden.len() >= 30, "{permission}: {}", forbidden.len());
+        }
+    }
+}
+
+#[test]
+fn no_grant_is_shipped() {
+    for entry in std::fs::read_dir(root("grants")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            ["README.md", "grant.schema.json"].contains(&name.as_str()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_readmes_example_is_a_grant() {
+    let readme = std::fs::read_to_string(root("grants/README.md")).unwrap();
+    let example = readme
+        .split("```json")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    Grant::parse("default:tool:my_tool.json", example.as_bytes()).unwrap();
+    assert!(schema("grants/grant.schema.json").is_valid(&serde_json::from_str(example).unwrap()));
+}
+
+/// The schemas are for editors; they may be laxer than the parser, and never stricter.
+#[test]
+fn schemas_accept_what_the_parser_accepts() {
+    let grants = schema("grants/grant.schema.json");
+    let name = "a:tool:b.json";
+    let grant = |permissions: &str| {
+        format!(r#"{{"component_id": "a:tool:b", "permissions": {permissions}}}"#)
+    };
+    let cases = [
+        ("{}", true),
+        (
+            r#"{"env_read": {"enabled": true, "allowed_keys": ["A"]}}"#,
+            true,
+        ),
+        (
+            r#"{"file_write": {"enabled": false, "directories": ["/"], "patterns": ["**/*"], "exclude": ["a"], "max_bytes": 1}}"#,
+            true,
+        ),
+        (
+            r#"{"terminal": {"enabled": true, "directories": ["/a"], "allowed_commands": ["ls", "/bin/x"], "memory_mb": 5}}"#,
+            true,
+        ),
+        (
+            r#"{"network": {"enabled": true, "allowed_domains": ["*.a.b", "[::1]:80"], "allowed_ports": [1], "allowed_methods": ["GET"]}}"#,
+            true,
+        ),
+        (r#"{"network": {"enabled": true, "domains": []}}"#, false),
+        (r#"{"env_read": {"allowed_keys": []}}"#, false),
+        (
+            r#"{"env_read": {"enabled": true, "allowed_keys": ["A", "A"]}}"#,
+            false,
+        ),
+        (
+            r#"{"file_read": {"enabled": true, "directories": ["a"]}}"#,
+            false,
+        ),
+    ];
+    for (permissions, valid) in cases {
+        let text = grant(permissions);
+        assert_eq!(Grant::parse(name, text.as_bytes()).is_ok(), valid, "{text}");
+        assert_eq!(
+            grants.is_valid(&serde_json::from_str(&text).unwrap()),
+            valid,
+            "{text}"
+        );
+    }
+    let packs = schema("docker/packs/pack.schema.json");
+    let text = r#"{"id": "p", "version": "1", "description": "d", "requirements": ["a==1"], "limits": {"cpus": 0.5},
+        "components": [{"id": "p:tool:t", "name": "T", "runner": "py", "entry": "t.py", "description": "d", "schema": {}}],
+        "requests": {"p:tool:t": {"file_read": {"directories": ["/a"]}}}}"#;
+    Manifest::parse(text.as_bytes()).unwrap();
+    assert!(packs.is_valid(&serde_json::from_str(text).unwrap()));
+    assert!(!packs.is_valid(&serde_json::from_str(&text.replace("\"py\"", "\"sh\"")).unwrap()));
+}
