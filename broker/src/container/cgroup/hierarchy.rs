@@ -259,7 +259,8 @@ pub(super) struct HeldProcess {
 impl HeldProcess {
     pub(super) fn open(pid: i32) -> Result<Self, CgroupError> {
         let gone = CgroupError::Gone { pid };
-        let Some(known) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        // In a debug build the library asserts that no pid is negative.
+        let Some(known) = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) else {
             return Err(gone);
         };
         let fd = pidfd_open(known, PidfdFlags::empty()).map_err(|_| gone)?;

@@ -1,5 +1,6 @@
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -91,7 +92,7 @@ async fn containers_are_adopted_by_the_next_broker_and_by_no_other() {
     let home = Home::new().await;
     let up = home.up("adopted").await;
     let again = Engine::connect(Path::new("/var/run/docker.sock"), home.engine.instance().clone()).await.unwrap();
-    assert_eq!(again.list().await.unwrap(), [up.clone()]);
+    assert_eq!(again.list().await.unwrap(), std::slice::from_ref(&up));
     let other = Home::new().await;
     assert_eq!(other.engine.list().await.unwrap(), []);
     assert!(matches!(home.try_up("adopted").await, Err(EngineError::AlreadyUp { .. })));
@@ -115,7 +116,7 @@ async fn containers_are_adopted_by_the_next_broker_and_by_no_other() {
 #[tokio::test]
 async fn a_container_that_cannot_start_leaves_nothing() {
     let home = Home::new().await;
-    fs::write(home.at("guest"), "no program").unwrap();
+    fs::set_permissions(home.at("guest"), fs::Permissions::from_mode(0o644)).unwrap();
     let text = home.try_up("broken").await.unwrap_err().to_string();
     assert!(text.contains("start"), "{text}");
     assert_eq!(home.engine.list().await.unwrap(), []);
@@ -138,6 +139,9 @@ async fn workers_run_as_their_own_users_and_events_tell_their_end() {
     }
     fs::write(home.at("workspace/leave"), "").unwrap();
     let exec = home.engine.exec_worker(&up, &second).await.unwrap();
+    while home.engine.docker().inspect_exec(exec.as_str()).await.unwrap().running == Some(true) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     home.engine.docker().kill_container(up.container.as_str(), None).await.unwrap();
     home.engine.down(&up.container, Duration::from_secs(1)).await.unwrap();
     let mut seen = Vec::new();
