@@ -1,13 +1,21 @@
 //! Puts a question to the policy, as the broker would for a request.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rumi_policy::{
-    AbsPath, Capability, ComponentId, Denial, EnvRead, EnvReadAsk, FileRead, FileReadAction,
-    FileReadAsk, FileWrite, FileWriteAction, FileWriteAsk, Network, NetworkAsk, PolicySet, Reason,
-    Terminal, TerminalAsk, UnixMillis, decide,
+    AbsPath, Capability, Cidr, ComponentId, Denial, EnvFound, EnvRead, EnvReadAsk, FileRead,
+    FileReadAction, FileReadAsk, FileWrite, FileWriteAction, FileWriteAsk, Network, NetworkAsk,
+    Permit, PolicySet, Reason, Terminal, TerminalAsk, UnixMillis, decide,
 };
 use serde::Serialize;
+
+use crate::{
+    context::Context,
+    looking::{self, Sight},
+};
 
 /// What may be done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,6 +63,8 @@ pub(crate) struct Answer {
     detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<String>,
     policy: String,
@@ -129,15 +139,46 @@ impl Question {
         }
     }
 
-    /// What the policy says now.
-    pub(crate) fn put(self, set: &PolicySet, component: &ComponentId) -> Answer {
+    /// What the policy says now, to the request and to what a handler would find.
+    pub(crate) fn put(self, set: &PolicySet, component: &ComponentId, config: &Config) -> Answer {
         match self {
-            Self::FileRead(ask) => answer::<FileRead>(set, component, ask),
-            Self::FileWrite(ask) => answer::<FileWrite>(set, component, ask),
-            Self::EnvRead(ask) => answer::<EnvRead>(set, component, ask),
-            Self::Terminal(ask) => answer::<Terminal>(set, component, ask),
-            Self::Network(ask) => answer::<Network>(set, component, ask),
+            Self::FileRead(ask) => answer::<FileRead>(set, component, ask, looking::file_read),
+            Self::FileWrite(ask) => answer::<FileWrite>(set, component, ask, looking::file_write),
+            Self::EnvRead(ask) => answer::<EnvRead>(set, component, ask, |_| Sight {
+                found: Some(EnvFound { bytes: 0 }),
+                note: None,
+            }),
+            Self::Terminal(ask) => answer::<Terminal>(set, component, ask, looking::terminal),
+            Self::Network(ask) => answer::<Network>(set, component, ask, |permit| {
+                looking::network(permit, config.allowed_ranges.clone())
+            }),
             Self::Refused(denial) => Answer::no(set, denial),
+        }
+    }
+}
+
+/// What of docker/config.json has a say in decisions.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    allowed_ranges: Vec<Cidr>,
+}
+
+impl Config {
+    /// Reads the file; what cannot be read allows nothing, and the broker reports it.
+    pub(crate) fn read(context: &Context) -> Self {
+        let read = || {
+            let text = fs::read(context.home().ok()?.join("docker/config.json")).ok()?;
+            let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            let ranges = config.pointer("/network/allowed_ranges")?.as_array()?;
+            Some(
+                ranges
+                    .iter()
+                    .filter_map(|range| range.as_str()?.parse().ok())
+                    .collect(),
+            )
+        };
+        Self {
+            allowed_ranges: read().unwrap_or_default(),
         }
     }
 }
@@ -147,19 +188,36 @@ fn absolute(path: &str) -> Result<AbsPath, String> {
         .map_err(|error: rumi_policy::SpellingError| error.to_string())
 }
 
-fn answer<C: Capability>(set: &PolicySet, component: &ComponentId, ask: C::Ask) -> Answer {
+fn answer<C: Capability>(
+    set: &PolicySet,
+    component: &ComponentId,
+    ask: C::Ask,
+    look: impl FnOnce(&Permit<C>) -> Sight<C::Found>,
+) -> Answer {
     let what = format!("{} `{}`", C::action(&ask), C::target(&ask));
-    match decide::<C>(set, component, ask, now()) {
-        Ok(permit) => Answer {
-            decision: "allow",
-            reason: None,
-            sentence: format!("`{component}` may {what}"),
-            detail: None,
-            remedy: None,
-            grant: Some(permit.grant().to_owned()),
-            policy: permit.policy().hex(),
-        },
-        Err(denial) => Answer::no(set, denial),
+    let permit = match decide::<C>(set, component, ask, now()) {
+        Ok(permit) => permit,
+        Err(denial) => return Answer::no(set, denial),
+    };
+    let sight = look(&permit);
+    let grant = permit.grant().to_owned();
+    if let Some(found) = &sight.found
+        && let Err(denial) = permit.confirm(found)
+    {
+        return Answer {
+            note: sight.note,
+            ..Answer::no(set, denial)
+        };
+    }
+    Answer {
+        decision: "allow",
+        reason: None,
+        sentence: format!("`{component}` may {what}"),
+        detail: None,
+        remedy: None,
+        note: sight.note,
+        grant: Some(grant),
+        policy: set.hash().hex(),
     }
 }
 
@@ -178,6 +236,7 @@ impl Answer {
             sentence: denial.sentence,
             detail: denial.detail,
             remedy: denial.remedy.map(|remedy| remedy.to_string()),
+            note: None,
             grant: None,
             policy: set.hash().hex(),
         }
@@ -204,6 +263,7 @@ impl Answer {
             ("sentence", Some(self.sentence.clone())),
             ("detail", self.detail.clone()),
             ("remedy", self.remedy.clone()),
+            ("note", self.note.clone()),
             ("grant", self.grant.clone()),
             ("policy", Some(self.policy.clone())),
         ]

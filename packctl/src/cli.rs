@@ -15,7 +15,6 @@ use crate::{commands, output::Format};
 #[command(
     name = "packctl",
     version,
-    propagate_version = true,
     max_term_width = 100,
     after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied, 4 not found, 5 broker unreachable"
 )]
@@ -23,7 +22,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) places: Places,
 
-    /// How data is printed on stdout
+    /// How data is printed: aligned columns, one JSON document, or one JSON object a line
     #[arg(
         short = 'o',
         long,
@@ -58,21 +57,13 @@ pub(crate) struct Places {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write the skeleton of a new pack
     Init(commands::init::Init),
-    /// Build the images of packs
     Build(commands::build::Build),
-    /// Build where needed, start packs and wait for their workers
     Up(commands::up::Up),
-    /// Stop packs and remove their containers
     Down(commands::down::Down),
-    /// List packs and their components
     Ps(commands::ps::Ps),
-    /// Show what a pack printed
     Logs(commands::logs::Logs),
-    /// Show the memory, processor time and processes packs use
     Stats(commands::stats::Stats),
-    /// Call a tool and print its result
     Call(commands::call::Call),
     /// List, explain and change what components were granted
     #[command(subcommand)]
@@ -80,9 +71,7 @@ pub(crate) enum Command {
     /// Read and verify the audit log
     #[command(subcommand)]
     Audit(commands::audit::Audit),
-    /// Look for what is wrong, and say what to do about it
     Doctor(commands::doctor::Doctor),
-    /// Print the completion script of a shell
     Completions(commands::completions::Completions),
 }
 

@@ -12,6 +12,7 @@ mod diff;
 mod escape;
 mod failure;
 mod json_text;
+mod looking;
 mod moment;
 mod output;
 mod policy_files;

@@ -14,11 +14,8 @@ use crate::{
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// Aligned columns for people
     Table,
-    /// One JSON document
     Json,
-    /// One JSON object a line
     Jsonl,
 }
 

@@ -27,6 +27,10 @@ fn host() -> Host {
 #[test]
 fn every_permission_is_granted_checked_and_taken_away() {
     let host = host();
+    if rustix::process::geteuid().is_root() {
+        let owner = Some(rustix::fs::Uid::from_raw(12_345));
+        rustix::fs::chown(host.path("documents"), owner, None).unwrap();
+    }
     let documents = host.text("documents");
     let a_file = format!("{documents}/a.txt");
     for (permission, values, check) in [
@@ -410,4 +414,120 @@ fn a_disk_that_refuses_is_named_and_nothing_changes() {
     );
     assert_eq!(host.read(FILE), before);
     assert_eq!(fs::read_dir(host.path("home/grants")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_lies_there_counts_too() {
+    let host = host();
+    let documents = host.text("documents");
+    let in_documents = |name: &str| format!("{documents}/{name}");
+    host.write("secret.txt", "s");
+    host.write("documents/a.txt", "a");
+    symlink("../secret.txt", host.path("documents/link")).unwrap();
+    fs::hard_link(host.path("secret.txt"), host.path("documents/hard")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, host.path("documents/fifo"), 0o600.into()).unwrap();
+    for permission in ["file_read", "file_write"] {
+        host.expect(&["grant", "add", TOOL, permission, &documents], 0);
+    }
+    for (permission, name, action, answer) in [
+        ("file_read", "a.txt", "read", "allow"),
+        ("file_read", "link", "read", "outside_directory"),
+        ("file_read", "fifo", "read", "not_a_file"),
+        ("file_read", "inner", "list", "allow"),
+        ("file_read", "inner", "read", "not_a_file"),
+        ("file_read", "gone", "read", "does not exist now"),
+        ("file_write", "a.txt", "write", "allow"),
+        ("file_write", "new.txt", "create", "allow"),
+        ("file_write", "hard", "append", "deny"),
+        ("file_write", "gone/new.txt", "write", "does not exist now"),
+    ] {
+        let ran = host.run(&[
+            "grant",
+            "check",
+            TOOL,
+            permission,
+            &in_documents(name),
+            "--action",
+            action,
+        ]);
+        ran.prints(answer);
+        assert_eq!(
+            ran.code,
+            if ran.stdout.contains("allow") { 0 } else { 3 },
+            "{ran:#?}"
+        );
+    }
+}
+
+#[test]
+fn programs_are_told_apart_as_the_image_would() {
+    let host = host();
+    let documents = host.text("documents");
+    // A directory of root's is refused for a reason of its own.
+    let as_root = rustix::process::geteuid().is_root();
+    if as_root {
+        rustix::fs::chown(
+            host.path("documents"),
+            Some(rustix::fs::Uid::from_raw(12_345)),
+            None,
+        )
+        .unwrap();
+    }
+    host.expect(
+        &[
+            "grant",
+            "add",
+            TOOL,
+            "terminal",
+            &documents,
+            "--command",
+            "ls",
+            "--command",
+            "/bin/wc",
+        ],
+        0,
+    );
+    for (program, code) in [
+        ("ls", 0),
+        ("/usr/bin/ls", 0),
+        ("/bin/ls", 0),
+        ("wc", 0),
+        ("rm", 3),
+        ("/tmp/ls", 3),
+    ] {
+        let ran = host.expect(
+            &[
+                "grant", "check", TOOL, "terminal", &documents, "--", program,
+            ],
+            code,
+        );
+        if code == 3 {
+            ran.prints("command_not_allowed");
+        }
+    }
+    if as_root {
+        rustix::fs::chown(host.path("documents"), Some(rustix::fs::Uid::ROOT), None).unwrap();
+        host.expect(
+            &["grant", "check", TOOL, "terminal", &documents, "--", "ls"],
+            3,
+        )
+        .prints("root_owned");
+    }
+}
+
+#[test]
+fn addresses_are_judged_with_the_admins_exceptions() {
+    let host = host();
+    for target in ["10.1.2.3:80", "127.0.0.1:80"] {
+        host.expect(&["grant", "add", TOOL, "network", target], 0);
+    }
+    let check =
+        |url: &str, code: i32| host.expect(&["grant", "check", TOOL, "network", "GET", url], code);
+    check("http://10.1.2.3/", 3).prints("blocked_address");
+    host.write(
+        "home/docker/config.json",
+        r#"{"network": {"allowed_ranges": ["10.1.0.0/16"]}}"#,
+    );
+    check("http://10.1.2.3/", 0);
+    check("http://127.0.0.1/", 3).prints("blocked_address");
 }

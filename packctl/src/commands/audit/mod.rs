@@ -16,13 +16,9 @@ use crate::{context::Context, failure::Failure};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Show the last records, and new ones as they come
     Tail(tail::Tail),
-    /// Search the records
     Query(query::Query),
-    /// Show everything recorded about one request
     Show(show::Show),
-    /// Prove that no record was changed, removed or put in
     Verify(verify::Verify),
 }
 

@@ -16,15 +16,15 @@ Examples:
   packctl audit query --component default:tool:my_tool --permission file_read
   packctl audit query --text /etc/passwd -o jsonl")]
 pub(crate) struct Query {
-    #[command(flatten)]
-    filters: Filters,
-
     /// Only the last N that match
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
 
     #[command(flatten)]
     source: Source,
+
+    #[command(flatten)]
+    filters: Filters,
 }
 
 impl Query {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Source, records, unreadable};
 use crate::{
-    asking::Question,
+    asking::{Config, Question},
     context::Context,
     failure::Failure,
     json_text::{self, Layout},
@@ -149,7 +149,7 @@ fn explain(context: &Context, fields: &Value) {
             .say("the command that would allow this depends on the grants; name their directory with --home DIR");
         return;
     };
-    let answer = question.put(&set, &component);
+    let answer = question.put(&set, &component, &Config::read(context));
     if answer.allowed() {
         context
             .console

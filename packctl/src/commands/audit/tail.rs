@@ -22,10 +22,10 @@ pub(crate) struct Tail {
     follow: bool,
 
     #[command(flatten)]
-    filters: Filters,
+    source: Source,
 
     #[command(flatten)]
-    source: Source,
+    filters: Filters,
 }
 
 impl Tail {

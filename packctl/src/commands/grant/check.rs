@@ -4,7 +4,7 @@ use rumi_policy::{ComponentId, Permission, Reason};
 
 use super::{permission, report};
 use crate::{
-    asking::{Answer, FileAction, Question},
+    asking::{Answer, Config, FileAction, Question},
     context::Context,
     failure::{Exit, Failure},
     policy_files,
@@ -51,7 +51,7 @@ impl Check {
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
         let question = self.question()?;
         let set = policy_files::load(context)?;
-        let answer = question.put(&set, &self.component);
+        let answer = question.put(&set, &self.component, &Config::read(context));
         context.out.one(&answer, Answer::lines)?;
         if answer.allowed() {
             return Ok(());

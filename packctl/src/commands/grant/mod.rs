@@ -20,17 +20,11 @@ use crate::{console::Console, context::Context, failure::Failure};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Grant {
-    /// List what every component was granted
     Ls(ls::Ls),
-    /// Show the grant of one component
     Show(show::Show),
-    /// Say what the broker would answer to a request, and why
     Check(check::Check),
-    /// Grant something to a component
     Add(add::Add),
-    /// Take something, or a whole permission, away from a component
     Rm(rm::Rm),
-    /// Look for mistakes in all grants and scopes
     Lint(lint::Lint),
 }
 
