@@ -439,3 +439,22 @@ fn doctor_shows_what_the_broker_found() {
         );
     }
 }
+
+#[test]
+fn a_broker_that_goes_away_is_unreachable() {
+    use std::os::unix::net::UnixListener;
+
+    let host = Host::new();
+    let listener = UnixListener::bind(host.path("run/control.sock")).unwrap();
+    std::thread::spawn(move || {
+        // Takes the call, says nothing, hangs up.
+        for stream in listener.incoming() {
+            drop(stream.unwrap());
+        }
+    });
+    for args in [&["ps"][..], &["call", "a:tool:t"], &["up"]] {
+        let ran = host.expect(args, 5);
+        assert_eq!(ran.stdout, "");
+        ran.says("error: the broker ").says("hint: ");
+    }
+}
