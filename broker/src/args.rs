@@ -14,10 +14,20 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "RUMI_HOME")]
     pub home: PathBuf,
     /// Directory of the audit log, the keys and the build caches.
-    #[arg(long, value_name = "DIR", env = "RUMI_STATE", default_value = "/var/lib/rumi")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUMI_STATE",
+        default_value = "/var/lib/rumi"
+    )]
     pub state: PathBuf,
     /// Directory of the sockets; on a tmpfs where there is one.
-    #[arg(long, value_name = "DIR", env = "RUMI_RUN", default_value = "/run/rumi")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUMI_RUN",
+        default_value = "/run/rumi"
+    )]
     pub run: PathBuf,
     /// The static guest binary; by default the one beside this program.
     #[arg(long, value_name = "FILE", env = "RUMI_GUEST")]

@@ -189,15 +189,18 @@ impl Capabilities for Connection {
             .map(|header| (header.name.as_str(), header.value.as_str()));
         let payload = Payload::new(headers, request.body)
             .map_err(|error| Denial::new(Reason::BadRequest, error.to_string()));
-        let parsed = payload.and_then(|payload| {
-            Ok((NetworkAsk::parse(&request.method, &request.url)?, payload))
-        });
+        let parsed = payload
+            .and_then(|payload| Ok((NetworkAsk::parse(&request.method, &request.url)?, payload)));
         let (ask, payload) = match parsed {
             Ok(parsed) => parsed,
             Err(denial) => return Err(self.malformed("network", "fetch", denial).await.into()),
         };
         let wanted = Duration::from_millis(u64::from(request.timeout_ms));
-        let timeout = if wanted.is_zero() { NETWORK_TIMEOUT } else { wanted };
+        let timeout = if wanted.is_zero() {
+            NETWORK_TIMEOUT
+        } else {
+            wanted
+        };
         let handler = FetchHandler {
             payload,
             deadline: tokio::time::Instant::now() + timeout,

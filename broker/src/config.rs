@@ -289,7 +289,9 @@ impl Default for StartSettings {
 fn argv<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let words = Vec::<String>::deserialize(deserializer)?;
     if words.is_empty() || words.iter().any(String::is_empty) {
-        return Err(D::Error::custom("`pip` needs at least one word and no empty ones"));
+        return Err(D::Error::custom(
+            "`pip` needs at least one word and no empty ones",
+        ));
     }
     Ok(words)
 }
@@ -309,7 +311,9 @@ fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read `{path}`: {source}; remedy: put the shipped docker/config.json there, or a file that holds {{}}")]
+    #[error(
+        "cannot read `{path}`: {source}; remedy: put the shipped docker/config.json there, or a file that holds {{}}"
+    )]
     Read {
         /// Which file.
         path: PathBuf,
@@ -359,8 +363,11 @@ mod tests {
     fn load(text: &str) -> Result<Config, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
-        Config::load(file.path())
-            .map_err(|error| error.to_string().replace(file.path().to_str().unwrap(), "FILE"))
+        Config::load(file.path()).map_err(|error| {
+            error
+                .to_string()
+                .replace(file.path().to_str().unwrap(), "FILE")
+        })
     }
 
     #[test]
@@ -375,15 +382,39 @@ mod tests {
     #[test]
     fn errors_name_file_line_and_remedy() {
         let cases = [
-            ("{\n  \"pack\": {\"memory_limit\": \"256\"}\n}", "line 2", "`256` is not a size"),
-            ("{\"pack\": {\"memory_limit\": \"0m\"}}", "line 1", "is not a size"),
+            (
+                "{\n  \"pack\": {\"memory_limit\": \"256\"}\n}",
+                "line 2",
+                "`256` is not a size",
+            ),
+            (
+                "{\"pack\": {\"memory_limit\": \"0m\"}}",
+                "line 1",
+                "is not a size",
+            ),
             ("{\"pack\": {\"pids\": 4}}", "line 1", "`4` is out of range"),
             ("{\"pack\": {\"cpus\": 0}}", "line 1", "cpus lies between"),
             ("{\"packs\": {}}", "line 1", "unknown field `packs`"),
-            ("{\"tool\": {\"spares\": 1,\n\"spares\": 2}}", "line 2", "duplicate field `spares`"),
-            ("{\"env\": {\"sources\": [\"vault\"]}}", "line 1", "unknown variant `vault`"),
-            ("{\"network\": {\"allowed_ranges\": [\"10.0.0.0/33\"]}}", "line 1", "is not an address range"),
-            ("{\"build\": {\"ca_bundle\": \"x.pem\"}}", "line 1", "not an absolute path"),
+            (
+                "{\"tool\": {\"spares\": 1,\n\"spares\": 2}}",
+                "line 2",
+                "duplicate field `spares`",
+            ),
+            (
+                "{\"env\": {\"sources\": [\"vault\"]}}",
+                "line 1",
+                "unknown variant `vault`",
+            ),
+            (
+                "{\"network\": {\"allowed_ranges\": [\"10.0.0.0/33\"]}}",
+                "line 1",
+                "is not an address range",
+            ),
+            (
+                "{\"build\": {\"ca_bundle\": \"x.pem\"}}",
+                "line 1",
+                "not an absolute path",
+            ),
             ("{\"build\": {\"pip\": []}}", "line 1", "at least one word"),
             ("{", "line 1", "EOF"),
             ("", "line 1", "EOF"),

@@ -39,13 +39,17 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// Sockets must be given to other uids.
-    #[error("must run as root: it gives each component's socket to the component's uid; remedy: sudo rumi-broker …")]
+    #[error(
+        "must run as root: it gives each component's socket to the component's uid; remedy: sudo rumi-broker …"
+    )]
     NotRoot,
     /// A directory cannot be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// Another broker serves this state.
-    #[error("another broker already runs on the state directory `{state}`; stop it first, or give --state another directory")]
+    #[error(
+        "another broker already runs on the state directory `{state}`; stop it first, or give --state another directory"
+    )]
     AlreadyRunning {
         /// The state directory.
         state: PathBuf,
@@ -278,7 +282,10 @@ async fn clean_sandboxes(broker: &Broker) {
     let mounts = broker.layout().mounts();
     match crate::container::clean_leftovers(broker.engine(), &mounts).await {
         Ok(0) => {}
-        Ok(count) => tracing::warn!(count, "removed sandboxes that an earlier broker left behind"),
+        Ok(count) => tracing::warn!(
+            count,
+            "removed sandboxes that an earlier broker left behind"
+        ),
         Err(error) => tracing::error!(%error, "cannot remove sandboxes of an earlier broker"),
     }
 }

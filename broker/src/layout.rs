@@ -20,7 +20,9 @@ pub struct Layout {
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// The directory of the project is not there.
-    #[error("cannot use home `{path}`; give --home a directory that holds docker/, grants/ and scopes/")]
+    #[error(
+        "cannot use home `{path}`; give --home a directory that holds docker/, grants/ and scopes/"
+    )]
     Home {
         /// As given.
         path: PathBuf,
@@ -28,7 +30,9 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// A directory could not be made.
-    #[error("cannot make `{path}`; run as root, or give --state and --run directories you may write")]
+    #[error(
+        "cannot make `{path}`; run as root, or give --state and --run directories you may write"
+    )]
     Create {
         /// As given.
         path: PathBuf,
@@ -36,7 +40,9 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// A directory that others may write would let them replace sockets and keys.
-    #[error("`{path}` may be written by others than root; remedy: chown root `{path}` && chmod go-w `{path}`")]
+    #[error(
+        "`{path}` may be written by others than root; remedy: chown root `{path}` && chmod go-w `{path}`"
+    )]
     Writable {
         /// As given.
         path: PathBuf,
@@ -96,11 +102,6 @@ impl Layout {
     pub fn state(&self) -> &Path {
         &self.state
     }
-    /// The directory of the sockets.
-    #[must_use]
-    pub fn run(&self) -> &Path {
-        &self.run
-    }
     /// One JSON file a component.
     #[must_use]
     pub fn grants(&self) -> PathBuf {
@@ -139,7 +140,8 @@ impl Layout {
     /// The socket that is the component's identity.
     #[must_use]
     pub fn component_socket(&self, component: &ComponentId) -> PathBuf {
-        self.pack_run(&component.pack()).join(format!("{component}.sock"))
+        self.pack_run(&component.pack())
+            .join(format!("{component}.sock"))
     }
     /// Where checked directories are bound for terminal sandboxes.
     #[must_use]

@@ -3,7 +3,10 @@
 use std::{io::IsTerminal as _, path::Path};
 
 use tracing_appender::{non_blocking::WorkerGuard, rolling};
-use tracing_subscriber::{EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Days that the files of diagnostics are kept.
 const KEPT: usize = 14;
@@ -39,8 +42,13 @@ fn filter() -> EnvFilter {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();
-    ["bollard=info", "hyper=info", "h2=info", "hickory_resolver=info"]
-        .into_iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive)
+    [
+        "bollard=info",
+        "hyper=info",
+        "h2=info",
+        "hickory_resolver=info",
+    ]
+    .into_iter()
+    .filter_map(|directive| directive.parse().ok())
+    .fold(filter, EnvFilter::add_directive)
 }

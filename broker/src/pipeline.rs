@@ -121,10 +121,7 @@ pub async fn run<C: Capability, H: Handler<C>>(
     performed.result
 }
 
-async fn decide<C: Capability>(
-    context: Context<'_>,
-    ask: C::Ask,
-) -> Result<Permit<C>, Refusal> {
+async fn decide<C: Capability>(context: Context<'_>, ask: C::Ask) -> Result<Permit<C>, Refusal> {
     let asked = Described::of::<C>(&ask);
     let component = context.caller.component();
     match rumi_policy::decide::<C>(&context.policy.set, component, ask, policy_store::now()) {
@@ -224,7 +221,10 @@ fn describe<'a>(
 }
 
 async fn failed<P>(recorded: Recorded<P>, refusal: Refusal) -> Refusal {
-    match recorded.finish(Outcome::failure(error_name(&refusal))).await {
+    match recorded
+        .finish(Outcome::failure(error_name(&refusal)))
+        .await
+    {
         Ok(_) => refusal,
         Err(_) => unavailable(),
     }

@@ -184,7 +184,10 @@ pub fn connect_error(status: &Status) -> (StatusCode, Bytes) {
 fn connect_code(code: Code) -> (&'static str, StatusCode) {
     match code {
         Code::Ok | Code::Unknown => ("unknown", StatusCode::INTERNAL_SERVER_ERROR),
-        Code::Cancelled => ("canceled", StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)),
+        Code::Cancelled => (
+            "canceled",
+            StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        ),
         Code::InvalidArgument => ("invalid_argument", StatusCode::BAD_REQUEST),
         Code::DeadlineExceeded => ("deadline_exceeded", StatusCode::GATEWAY_TIMEOUT),
         Code::NotFound => ("not_found", StatusCode::NOT_FOUND),

@@ -34,7 +34,9 @@ pub enum ValuesError {
         source: io::Error,
     },
     /// Others than root may read it.
-    #[error("`{path}` may be read by others than root; remedy: chown root `{path}` && chmod 600 `{path}`")]
+    #[error(
+        "`{path}` may be read by others than root; remedy: chown root `{path}` && chmod 600 `{path}`"
+    )]
     Open {
         /// The file.
         path: PathBuf,

@@ -179,8 +179,14 @@ impl Connection {
     }
 
     pub(super) async fn delete(&self, request: v1::FileDeleteRequest) -> Result<u64, Refusal> {
-        self.change(&request.path, "delete", FileWriteAction::Delete, 0, Bytes::new())
-            .await
+        self.change(
+            &request.path,
+            "delete",
+            FileWriteAction::Delete,
+            0,
+            Bytes::new(),
+        )
+        .await
     }
 
     pub(super) async fn rename(&self, request: v1::FileRenameRequest) -> Result<u64, Refusal> {

@@ -16,11 +16,7 @@ use crate::{
 impl Connection {
     /// Takes a request all the way even when the one who asked goes away meanwhile, and
     /// on the background runtime, so that small requests are not held up.
-    pub(super) async fn detached<C, H>(
-        &self,
-        ask: C::Ask,
-        handler: H,
-    ) -> Result<H::Reply, Refusal>
+    pub(super) async fn detached<C, H>(&self, ask: C::Ask, handler: H) -> Result<H::Reply, Refusal>
     where
         C: Capability,
         H: Handler<C> + 'static,

@@ -211,7 +211,9 @@ impl Resolver {
 impl<'de> Deserialize<'de> for Resolver {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bare = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+        let bare = text
+            .parse::<IpAddr>()
+            .map(|address| SocketAddr::new(address, 53));
         bare.or_else(|_| text.parse()).map(Self).map_err(|_| {
             D::Error::custom(format_args!(
                 "`{text}` is not a name server; write ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT"

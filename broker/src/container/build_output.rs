@@ -31,7 +31,11 @@ impl Tail {
 
     /// The last lines as one text.
     pub(super) fn text(&self) -> String {
-        self.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        self.lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -44,9 +48,19 @@ pub(super) fn plain(line: &str) -> String {
         match character {
             '\u{1b}' => match characters.next() {
                 // CSI: parameters, then one final letter.
-                Some('[') => while characters.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
+                Some('[') => {
+                    while characters
+                        .next()
+                        .is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c))
+                    {}
+                }
                 // OSC: ends with BEL or ESC \.
-                Some(']') => while characters.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
+                Some(']') => {
+                    while characters
+                        .next()
+                        .is_some_and(|c| c != '\u{7}' && c != '\u{1b}')
+                    {}
+                }
                 _ => {}
             },
             '\t' => clean.push(' '),

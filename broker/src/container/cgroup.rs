@@ -20,7 +20,9 @@ pub(super) use hierarchy::freezer_only;
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// A file of the group cannot be read or written.
-    #[error("cannot {action} `{path}`: {source}; remedy: run the broker as root with the host's /sys/fs/cgroup writable")]
+    #[error(
+        "cannot {action} `{path}`: {source}; remedy: run the broker as root with the host's /sys/fs/cgroup writable"
+    )]
     File {
         /// What was tried.
         action: &'static str,
@@ -30,7 +32,9 @@ pub enum CgroupError {
         source: io::Error,
     },
     /// The host has no hierarchy for memory or processes.
-    #[error("there is no control group of `{controller}` for process {pid}; remedy: mount cgroup v2, or the v1 controllers, at /sys/fs/cgroup")]
+    #[error(
+        "there is no control group of `{controller}` for process {pid}; remedy: mount cgroup v2, or the v1 controllers, at /sys/fs/cgroup"
+    )]
     NoController {
         /// Which controller.
         controller: &'static str,
@@ -50,7 +54,9 @@ pub enum CgroupError {
         pid: i32,
     },
     /// Processes of the group did not end.
-    #[error("processes of `{path}` still live after they were killed; remedy: look for ones in state D, `packctl down` ends the container")]
+    #[error(
+        "processes of `{path}` still live after they were killed; remedy: look for ones in state D, `packctl down` ends the container"
+    )]
     Stubborn {
         /// Which group.
         path: PathBuf,
@@ -81,8 +87,12 @@ fn read(path: &std::path::Path) -> Result<String, CgroupError> {
 /// Writes a file of a group, which must exist: creating one would hide a missing controller.
 fn write(path: &std::path::Path, text: &str) -> Result<(), CgroupError> {
     use std::io::Write as _;
-    let mut file = std::fs::File::options().write(true).open(path).map_err(CgroupError::file("open", path))?;
-    file.write_all(text.as_bytes()).map_err(CgroupError::file("write", path))
+    let mut file = std::fs::File::options()
+        .write(true)
+        .open(path)
+        .map_err(CgroupError::file("open", path))?;
+    file.write_all(text.as_bytes())
+        .map_err(CgroupError::file("write", path))
 }
 
 /// A number in a file; `max` and the v1 way of saying "no limit" are `None`.
@@ -93,7 +103,13 @@ fn number(text: &str) -> Option<u64> {
 
 /// The value after a key in a file of `key value` lines.
 fn keyed(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(key)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]

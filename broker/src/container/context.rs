@@ -18,13 +18,21 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Directories within directories.
 const MAX_DEPTH: usize = 32;
 /// Left out wherever they lie: made by tools, not part of a pack.
-const SKIPPED: [&str; 5] = [".git", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"];
+const SKIPPED: [&str; 5] = [
+    ".git",
+    "__pycache__",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+];
 
 /// Why a directory cannot be a pack.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     /// Reading failed.
-    #[error("cannot read `{path}`: {source}; remedy: check that it exists and that root may read it")]
+    #[error(
+        "cannot read `{path}`: {source}; remedy: check that it exists and that root may read it"
+    )]
     Read {
         /// Which path.
         path: PathBuf,
@@ -32,7 +40,9 @@ pub enum ContextError {
         source: io::Error,
     },
     /// Something other than a file, directory or symlink.
-    #[error("`{path}` is a {kind}; remedy: a pack holds regular files, directories and symlinks within itself only, remove it")]
+    #[error(
+        "`{path}` is a {kind}; remedy: a pack holds regular files, directories and symlinks within itself only, remove it"
+    )]
     Kind {
         /// Which path.
         path: PathBuf,
@@ -40,7 +50,9 @@ pub enum ContextError {
         kind: &'static str,
     },
     /// A symlink out of the pack.
-    #[error("`{path}` is a symlink to `{target}`, outside of the pack; remedy: copy the file into the pack")]
+    #[error(
+        "`{path}` is a symlink to `{target}`, outside of the pack; remedy: copy the file into the pack"
+    )]
     Link {
         /// Which path.
         path: PathBuf,
@@ -54,7 +66,9 @@ pub enum ContextError {
         path: PathBuf,
     },
     /// More than a pack may hold.
-    #[error("`{path}` holds more than {limit}; remedy: keep data out of the pack, its work area is /workspace")]
+    #[error(
+        "`{path}` holds more than {limit}; remedy: keep data out of the pack, its work area is /workspace"
+    )]
     TooLarge {
         /// The pack's directory.
         path: PathBuf,
@@ -102,7 +116,12 @@ pub(super) struct Context {
 impl Context {
     /// Reads the directory without following any symlink.
     pub(super) fn read(directory: &Path) -> Result<Self, ContextError> {
-        let root = openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let root = openat(
+            CWD,
+            directory,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         let root = root.map_err(|source| read_error(directory)(source.into()))?;
         let mut reader = Reader {
             base: directory,
@@ -117,7 +136,9 @@ impl Context {
 
     /// A file's bytes, where there is a regular file of this name.
     pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
-        let at = self.entries.binary_search_by(|(path, _)| path.as_str().cmp(name));
+        let at = self
+            .entries
+            .binary_search_by(|(path, _)| path.as_str().cmp(name));
         match self.entries.get(at.ok()?) {
             Some((_, Entry::File { content, .. })) => Some(content),
             _ => None,
@@ -214,7 +235,10 @@ impl Reader<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let text = name.to_str().ok().filter(|name| !name.contains(char::is_control));
+            let text = name
+                .to_str()
+                .ok()
+                .filter(|name| !name.contains(char::is_control));
             let text = text.ok_or_else(|| ContextError::Name {
                 path: here.join(name.to_string_lossy().as_ref()),
             })?;
@@ -229,7 +253,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, parent: &OwnedFd, name: &CString, path: &str, depth: usize) -> Result<(), ContextError> {
+    fn entry(
+        &mut self,
+        parent: &OwnedFd,
+        name: &CString,
+        path: &str,
+        depth: usize,
+    ) -> Result<(), ContextError> {
         let full = self.base.join(path);
         let failed = |source: rustix::io::Errno| read_error(&full)(source.into());
         let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -260,7 +290,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn file(&mut self, parent: &OwnedFd, name: &CString, full: &Path) -> Result<Entry, ContextError> {
+    fn file(
+        &mut self,
+        parent: &OwnedFd,
+        name: &CString,
+        full: &Path,
+    ) -> Result<Entry, ContextError> {
         let failed = |source: rustix::io::Errno| read_error(full)(source.into());
         // NONBLOCK: a FIFO put in the file's place must not hold the build for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -276,7 +311,9 @@ impl Reader<'_> {
         let room = MAX_BYTES.saturating_sub(self.bytes);
         let mut content = Vec::new();
         let mut limited = std::fs::File::from(fd).take(room.saturating_add(1));
-        limited.read_to_end(&mut content).map_err(read_error(full))?;
+        limited
+            .read_to_end(&mut content)
+            .map_err(read_error(full))?;
         self.bytes = self.bytes.saturating_add(content.len() as u64);
         if self.bytes > MAX_BYTES {
             return Err(self.too_large(format!("{} MiB", MAX_BYTES >> 20)));
@@ -346,7 +383,10 @@ mod tests {
 
     fn archive(pack: &Path) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
-        Context::read(pack).unwrap().append(&mut builder, "pack/").unwrap();
+        Context::read(pack)
+            .unwrap()
+            .append(&mut builder, "pack/")
+            .unwrap();
         builder.into_inner().unwrap()
     }
 
@@ -357,7 +397,11 @@ mod tests {
         assert_eq!(archive(one.path()), archive(two.path()));
         assert_eq!(hash(one.path()), hash(two.path()));
         let context = Context::read(one.path()).unwrap();
-        let paths: Vec<_> = context.entries.iter().map(|(path, _)| path.as_str()).collect();
+        let paths: Vec<_> = context
+            .entries
+            .iter()
+            .map(|(path, _)| path.as_str())
+            .collect();
         assert_eq!(paths, ["a.py", "lib", "lib/a.py", "tool.py"]);
         assert_eq!(context.file("lib/a.py"), Some(&b"A = 1\n"[..]));
         assert_eq!(context.file("lib"), None);
@@ -369,7 +413,12 @@ mod tests {
         let before = hash(pack.path());
         let file = pack.path().join("tool.py");
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(100);
-        fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
         assert_eq!(hash(pack.path()), before);
         fs::write(&file, "def run(args): return []\n").unwrap();
         let changed = hash(pack.path());
@@ -383,27 +432,47 @@ mod tests {
     fn what_cannot_be_in_a_pack_is_refused_by_name() {
         type Spoil = fn(&Path);
         let cases: [(&str, Spoil); 8] = [
-            ("outside of the pack", |p| symlink("/etc/passwd", p.join("bad")).unwrap()),
-            ("outside of the pack", |p| symlink("../other", p.join("bad")).unwrap()),
-            ("outside of the pack", |p| symlink("../../other", p.join("lib/bad")).unwrap()),
-            ("outside of the pack", |p| symlink("x/../../../y", p.join("lib/bad")).unwrap()),
+            ("outside of the pack", |p| {
+                symlink("/etc/passwd", p.join("bad")).unwrap()
+            }),
+            ("outside of the pack", |p| {
+                symlink("../other", p.join("bad")).unwrap()
+            }),
+            ("outside of the pack", |p| {
+                symlink("../../other", p.join("lib/bad")).unwrap()
+            }),
+            ("outside of the pack", |p| {
+                symlink("x/../../../y", p.join("lib/bad")).unwrap()
+            }),
             ("is a FIFO", |p| {
                 rustix::fs::mknodat(CWD, p.join("bad"), FileType::Fifo, Mode::RUSR, 0).unwrap();
             }),
             ("is a device", |p| {
                 let zero = rustix::fs::makedev(1, 5);
-                rustix::fs::mknodat(CWD, p.join("bad"), FileType::CharacterDevice, Mode::RUSR, zero).unwrap();
+                rustix::fs::mknodat(
+                    CWD,
+                    p.join("bad"),
+                    FileType::CharacterDevice,
+                    Mode::RUSR,
+                    zero,
+                )
+                .unwrap();
             }),
             ("is a socket", |p| {
                 std::os::unix::net::UnixListener::bind(p.join("bad")).unwrap();
             }),
-            ("control characters", |p| fs::write(p.join("ba\nd"), "").unwrap()),
+            ("control characters", |p| {
+                fs::write(p.join("ba\nd"), "").unwrap()
+            }),
         ];
         for (wanted, spoil) in cases {
             let pack = pack();
             spoil(pack.path());
             let message = Context::read(pack.path()).unwrap_err().to_string();
-            assert!(message.contains(wanted) && message.contains("remedy"), "{message}");
+            assert!(
+                message.contains(wanted) && message.contains("remedy"),
+                "{message}"
+            );
         }
     }
 
@@ -412,14 +481,29 @@ mod tests {
         let large = pack();
         let file = fs::File::create(large.path().join("data")).unwrap();
         file.set_len(MAX_BYTES).unwrap();
-        assert!(Context::read(large.path()).unwrap_err().to_string().contains("64 MiB"));
+        assert!(
+            Context::read(large.path())
+                .unwrap_err()
+                .to_string()
+                .contains("64 MiB")
+        );
         let many = pack();
         for number in 0..MAX_ENTRIES {
             fs::write(many.path().join(number.to_string()), "").unwrap();
         }
-        assert!(Context::read(many.path()).unwrap_err().to_string().contains("10000 files"));
+        assert!(
+            Context::read(many.path())
+                .unwrap_err()
+                .to_string()
+                .contains("10000 files")
+        );
         let deep = pack();
         fs::create_dir_all(deep.path().join("d/".repeat(MAX_DEPTH + 2))).unwrap();
-        assert!(Context::read(deep.path()).unwrap_err().to_string().contains("32 levels"));
+        assert!(
+            Context::read(deep.path())
+                .unwrap_err()
+                .to_string()
+                .contains("32 levels")
+        );
     }
 }

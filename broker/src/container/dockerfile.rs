@@ -29,7 +29,16 @@ pub struct DockerfileError {
     reason: String,
 }
 
-const PLAIN: [&str; 8] = ["RUN", "ENV", "ARG", "WORKDIR", "LABEL", "EXPOSE", "SHELL", "STOPSIGNAL"];
+const PLAIN: [&str; 8] = [
+    "RUN",
+    "ENV",
+    "ARG",
+    "WORKDIR",
+    "LABEL",
+    "EXPOSE",
+    "SHELL",
+    "STOPSIGNAL",
+];
 const OVERRIDDEN: [&str; 4] = ["USER", "CMD", "ENTRYPOINT", "MAINTAINER"];
 
 impl OwnDockerfile {
@@ -38,14 +47,23 @@ impl OwnDockerfile {
             line: line.saturating_add(1),
             reason: reason.to_owned(),
         };
-        let text = str::from_utf8(bytes).map_err(|_| refuse(0, "the file is not UTF-8; remedy: save it as UTF-8"))?;
-        let strange = |c: char| (c.is_control() && c != '\n' && c != '\t') || (c.is_whitespace() && !c.is_ascii());
+        let text = str::from_utf8(bytes)
+            .map_err(|_| refuse(0, "the file is not UTF-8; remedy: save it as UTF-8"))?;
+        let strange = |c: char| {
+            (c.is_control() && c != '\n' && c != '\t') || (c.is_whitespace() && !c.is_ascii())
+        };
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let mut own = Self { lines, stages: Vec::new() };
+        let mut own = Self {
+            lines,
+            stages: Vec::new(),
+        };
         let mut continued = false;
         for (number, line) in own.lines.clone().iter().enumerate() {
             if line.contains(strange) {
-                return Err(refuse(number, "control characters or unusual spaces; remedy: use plain spaces and Unix line ends"));
+                return Err(refuse(
+                    number,
+                    "control characters or unusual spaces; remedy: use plain spaces and Unix line ends",
+                ));
             }
             let trimmed = line.trim();
             if let Some(comment) = trimmed.strip_prefix('#') {
@@ -53,16 +71,23 @@ impl OwnDockerfile {
                 continue;
             }
             if trimmed.ends_with("\\\\") || trimmed.ends_with('`') {
-                return Err(refuse(number, "ends in a way that readers take differently; remedy: end it with one `\\` or none"));
+                return Err(refuse(
+                    number,
+                    "ends in a way that readers take differently; remedy: end it with one `\\` or none",
+                ));
             }
             let goes_on = trimmed.ends_with('\\');
             if !continued && !trimmed.is_empty() {
-                own.instruction(number, trimmed, goes_on).map_err(|reason| refuse(number, &reason))?;
+                own.instruction(number, trimmed, goes_on)
+                    .map_err(|reason| refuse(number, &reason))?;
             }
             continued = goes_on || (continued && trimmed.is_empty());
         }
         if own.stages.is_empty() {
-            return Err(refuse(0, "there is no FROM; remedy: begin with `FROM rumi-base:latest`"));
+            return Err(refuse(
+                0,
+                "there is no FROM; remedy: begin with `FROM rumi-base:latest`",
+            ));
         }
         Ok(own)
     }
@@ -71,7 +96,9 @@ impl OwnDockerfile {
         let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         let word = word.to_ascii_uppercase();
         if self.stages.is_empty() && !matches!(word.as_str(), "FROM") {
-            return Err(format!("`{word}` before the first FROM; remedy: begin with `FROM rumi-base:latest`"));
+            return Err(format!(
+                "`{word}` before the first FROM; remedy: begin with `FROM rumi-base:latest`"
+            ));
         }
         match word.as_str() {
             "FROM" if goes_on => Err("FROM goes on in the next line; remedy: write it in one".into()),
@@ -100,9 +127,16 @@ impl OwnDockerfile {
         };
         let earlier = self.is_stage(from);
         if !earlier && !is_own_image(from) {
-            return Err(format!("FROM `{from}` is not an image of rumi, and none is fetched; remedy: FROM rumi-base:latest"));
+            return Err(format!(
+                "FROM `{from}` is not an image of rumi, and none is fetched; remedy: FROM rumi-base:latest"
+            ));
         }
-        if name.is_some_and(|name| !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) || is_own_image(name)) {
+        if name.is_some_and(|name| {
+            !name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+                || is_own_image(name)
+        }) {
             return Err("the stage's name is not plain; remedy: use letters and digits".into());
         }
         Ok(Stage {
@@ -113,20 +147,32 @@ impl OwnDockerfile {
     }
 
     fn copy(&self, rest: &str) -> Result<(), String> {
-        for flag in rest.split_whitespace().take_while(|word| word.starts_with("--")) {
+        for flag in rest
+            .split_whitespace()
+            .take_while(|word| word.starts_with("--"))
+        {
             let Some(from) = flag.strip_prefix("--from=") else {
                 continue;
             };
-            let index = from.parse::<usize>().is_ok_and(|index| index.saturating_add(1) < self.stages.len());
+            let index = from
+                .parse::<usize>()
+                .is_ok_and(|index| index.saturating_add(1) < self.stages.len());
             if !index && !self.is_stage(from) {
-                return Err(format!("COPY `{flag}` names no earlier stage, and no image is fetched; remedy: name one of the FROM … AS stages"));
+                return Err(format!(
+                    "COPY `{flag}` names no earlier stage, and no image is fetched; remedy: name one of the FROM … AS stages"
+                ));
             }
         }
         Ok(())
     }
 
     fn is_stage(&self, name: &str) -> bool {
-        self.stages.iter().any(|stage| stage.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name)))
+        self.stages.iter().any(|stage| {
+            stage
+                .name
+                .as_deref()
+                .is_some_and(|own| own.eq_ignore_ascii_case(name))
+        })
     }
 
     /// The images it begins from, each once, without names of its own stages.
@@ -143,7 +189,10 @@ impl OwnDockerfile {
     fn begins_from_stage(&self, position: usize) -> bool {
         self.stages.get(position).is_some_and(|stage| {
             self.stages.iter().take(position).any(|earlier| {
-                earlier.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(&stage.from))
+                earlier
+                    .name
+                    .as_deref()
+                    .is_some_and(|name| name.eq_ignore_ascii_case(&stage.from))
             })
         })
     }
@@ -179,7 +228,9 @@ fn directive(comment: &str) -> Result<(), &'static str> {
     };
     match key.trim().to_ascii_lowercase().as_str() {
         "syntax" => Err("`# syntax=` would fetch another builder; remedy: leave the line out"),
-        "escape" | "check" => Err("this directive changes how the file is read; remedy: leave the line out"),
+        "escape" | "check" => {
+            Err("this directive changes how the file is read; remedy: leave the line out")
+        }
         _ => Ok(()),
     }
 }
@@ -188,9 +239,14 @@ fn directive(comment: &str) -> Result<(), &'static str> {
 fn is_own_image(reference: &str) -> bool {
     let (name, tag) = reference.split_once(':').unwrap_or((reference, "latest"));
     name.strip_prefix("rumi-").is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        !rest.is_empty()
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     }) && !tag.is_empty()
-        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && tag
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// What the image of a pack consists of.
@@ -212,16 +268,28 @@ const COMPILE: &str = "import compileall,py_compile,sys;compileall.compile_dir(s
 
 /// The Dockerfile that every image ends with. Nothing in it runs the pack's code.
 pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
-    let FinalStage { from, pip, stage, wheels } = stage;
+    let FinalStage {
+        from,
+        pip,
+        stage,
+        wheels,
+    } = stage;
     let mut text = String::new();
     let python = "/usr/bin/python3.11";
-    let compile = |directory: &str| format!("RUN [\"{python}\", \"-I\", \"-c\", \"{COMPILE}\", \"{directory}\"]\n");
+    let compile = |directory: &str| {
+        format!("RUN [\"{python}\", \"-I\", \"-c\", \"{COMPILE}\", \"{directory}\"]\n")
+    };
     // Writing to a string cannot fail.
     let mut add = |line: std::fmt::Arguments<'_>| text.write_fmt(line).unwrap_or_default();
     if let Some(pip) = pip {
-        add(format_args!("FROM {from} AS venv\nUSER 0:0\nLABEL {}=\"{stage}-venv-{wheels}\"\n", super::labels::STAGE));
+        add(format_args!(
+            "FROM {from} AS venv\nUSER 0:0\nLABEL {}=\"{stage}-venv-{wheels}\"\n",
+            super::labels::STAGE
+        ));
         add(format_args!("COPY wheels /wheels\n"));
-        add(format_args!("RUN [\"{python}\", \"-I\", \"-m\", \"venv\", \"--without-pip\", \"/opt/venv\"]\n"));
+        add(format_args!(
+            "RUN [\"{python}\", \"-I\", \"-m\", \"venv\", \"--without-pip\", \"/opt/venv\"]\n"
+        ));
         add(format_args!(
             "RUN [\"/opt/venv/bin/python3\", \"-I\", \"/wheels/{pip}/pip\", \"install\", \"--no-index\", \"--find-links=/wheels\", \
              \"--no-compile\", \"--no-cache-dir\", \"--disable-pip-version-check\", \"--root-user-action=ignore\", \
@@ -229,8 +297,14 @@ pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
         ));
         add(format_args!("{}", compile("/opt/venv/lib")));
     }
-    add(format_args!("FROM {from} AS code\nUSER 0:0\nLABEL {}=\"{stage}-code\"\n", super::labels::STAGE));
-    add(format_args!("COPY pack /opt/pack\n{}", compile("/opt/pack")));
+    add(format_args!(
+        "FROM {from} AS code\nUSER 0:0\nLABEL {}=\"{stage}-code\"\n",
+        super::labels::STAGE
+    ));
+    add(format_args!(
+        "COPY pack /opt/pack\n{}",
+        compile("/opt/pack")
+    ));
     add(format_args!("FROM {from}\nUSER 0:0\n"));
     if pip.is_some() {
         add(format_args!("COPY --from=venv /opt/venv /opt/venv\n"));
@@ -255,7 +329,11 @@ mod tests {
         assert!(text.contains("FROM rumi-base:latest!true\n"), "{text}");
         let chained = OwnDockerfile::parse(b"FROM rumi-base AS a\nFROM a\n").unwrap();
         assert_eq!(chained.images(), ["rumi-base"]);
-        assert!(chained.with_images(|_, _| "X".into()).contains("FROM X AS a\nFROM a\n"));
+        assert!(
+            chained
+                .with_images(|_, _| "X".into())
+                .contains("FROM X AS a\nFROM a\n")
+        );
     }
 
     #[test]
@@ -291,7 +369,10 @@ mod tests {
         ] {
             match OwnDockerfile::parse(text.as_bytes()) {
                 // `lines()` takes \r\n as one end; what is left is checked like any other line.
-                Err(error) => assert!(error.line == line || text.contains('\r'), "{text:?}: {error}"),
+                Err(error) => assert!(
+                    error.line == line || text.contains('\r'),
+                    "{text:?}: {error}"
+                ),
                 Ok(own) => panic!("{text:?} was taken as {own:?}"),
             }
         }
@@ -299,11 +380,20 @@ mod tests {
 
     #[test]
     fn the_final_file_has_a_virtual_environment_only_where_it_is_wanted() {
-        let stage = |pip| FinalStage { from: "sha256:1", pip, stage: "i-p", wheels: "h" };
+        let stage = |pip| FinalStage {
+            from: "sha256:1",
+            pip,
+            stage: "i-p",
+            wheels: "h",
+        };
         let without = final_dockerfile(stage(None));
         assert!(!without.contains("venv"));
-        assert!(without.ends_with("FROM sha256:1\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n"));
+        assert!(
+            without.ends_with("FROM sha256:1\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n")
+        );
         let with = final_dockerfile(stage(Some("pip-1.whl")));
-        assert!(with.contains("/wheels/pip-1.whl/pip") && with.contains("COPY --from=venv /opt/venv"));
+        assert!(
+            with.contains("/wheels/pip-1.whl/pip") && with.contains("COPY --from=venv /opt/venv")
+        );
     }
 }

@@ -129,8 +129,14 @@ impl Engine {
         let facts = EngineFacts {
             engine_version: info.server_version.unwrap_or_default(),
             api_version: version.to_string(),
-            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
-            cgroup_version: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
+            cgroup_driver: info
+                .cgroup_driver
+                .map(|driver| driver.to_string())
+                .unwrap_or_default(),
+            cgroup_version: info
+                .cgroup_version
+                .map(|version| version.to_string())
+                .unwrap_or_default(),
             storage_driver: info.driver.unwrap_or_default(),
             seccomp: info
                 .security_options
@@ -169,7 +175,9 @@ impl Engine {
     /// When none comes.
     pub async fn ping(&self) -> Result<(), EngineError> {
         let answer = self.docker.ping().await;
-        answer.map(drop).map_err(EngineError::call("answer", "ping"))
+        answer
+            .map(drop)
+            .map_err(EngineError::call("answer", "ping"))
     }
 
     /// The identifier behind a name, or `None` where there is no such image.
@@ -179,13 +187,15 @@ impl Engine {
     pub async fn image_id(&self, reference: &str) -> Result<Option<ImageId>, EngineError> {
         let answer = self.docker.inspect_image(reference).await;
         match answer.map_err(EngineError::call("inspect", reference)) {
-            Ok(image) => image
-                .id
-                .map(|id| Some(ImageId::new(&id)))
-                .ok_or_else(|| EngineError::Incomplete {
-                    subject: reference.to_owned(),
-                    field: "identifier",
-                }),
+            Ok(image) => {
+                image
+                    .id
+                    .map(|id| Some(ImageId::new(&id)))
+                    .ok_or_else(|| EngineError::Incomplete {
+                        subject: reference.to_owned(),
+                        field: "identifier",
+                    })
+            }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }

@@ -8,7 +8,9 @@ use super::engine::ImageId;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Nothing answers at the socket.
-    #[error("no Docker engine answers at `{socket}`: {source}; remedy: start it (`systemctl start docker`, or `dockerd` where there is no systemd), or name its socket with --docker")]
+    #[error(
+        "no Docker engine answers at `{socket}`: {source}; remedy: start it (`systemctl start docker`, or `dockerd` where there is no systemd), or name its socket with --docker"
+    )]
     Unreachable {
         /// Where it was looked for.
         socket: PathBuf,
@@ -16,7 +18,9 @@ pub enum EngineError {
         source: bollard::errors::Error,
     },
     /// The engine is older than what the containers need.
-    #[error("the engine at `{socket}` speaks API {found}; remedy: install Docker 20.10 (API 1.41) or later")]
+    #[error(
+        "the engine at `{socket}` speaks API {found}; remedy: install Docker 20.10 (API 1.41) or later"
+    )]
     TooOld {
         /// Where it was found.
         socket: PathBuf,
@@ -34,7 +38,9 @@ pub enum EngineError {
         source: bollard::errors::Error,
     },
     /// The engine's answer lacks what it must hold.
-    #[error("the engine's answer about `{subject}` has no {field}; remedy: check `docker version`, and `packctl doctor`")]
+    #[error(
+        "the engine's answer about `{subject}` has no {field}; remedy: check `docker version`, and `packctl doctor`"
+    )]
     Incomplete {
         /// About what it was asked.
         subject: String,
@@ -42,13 +48,17 @@ pub enum EngineError {
         field: &'static str,
     },
     /// The image is not there.
-    #[error("there is no image `{reference}`; remedy: `make base` builds the base image, `packctl build` the packs'")]
+    #[error(
+        "there is no image `{reference}`; remedy: `make base` builds the base image, `packctl build` the packs'"
+    )]
     NoImage {
         /// As it was asked for.
         reference: String,
     },
     /// The container of this pack runs already.
-    #[error("pack `{pack}` runs already in container `{container}`; remedy: `packctl down {pack}` first")]
+    #[error(
+        "pack `{pack}` runs already in container `{container}`; remedy: `packctl down {pack}` first"
+    )]
     AlreadyUp {
         /// Which pack.
         pack: String,
@@ -56,7 +66,9 @@ pub enum EngineError {
         container: String,
     },
     /// A container ended before it was ready.
-    #[error("container `{container}` ended at once with exit code {exit_code}; its last words: {last_words}")]
+    #[error(
+        "container `{container}` ended at once with exit code {exit_code}; its last words: {last_words}"
+    )]
     EndedAtOnce {
         /// Which.
         container: String,
@@ -66,7 +78,9 @@ pub enum EngineError {
         last_words: String,
     },
     /// The image's index of programs could not be made.
-    #[error("cannot list the programs of image `{image}`: {reason}; remedy: check that the guest binary is the one built with this broker")]
+    #[error(
+        "cannot list the programs of image `{image}`: {reason}; remedy: check that the guest binary is the one built with this broker"
+    )]
     Programs {
         /// Which image.
         image: ImageId,

@@ -96,7 +96,9 @@ impl Watch {
     /// happens between the list and the stream is not missed; a repeated event does no harm.
     async fn follow(&self) -> Result<(), EngineError> {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let since = clock.unwrap_or_default().saturating_sub(Duration::from_secs(1));
+        let since = clock
+            .unwrap_or_default()
+            .saturating_sub(Duration::from_secs(1));
         self.engine.ping().await?;
         let mine = format!("{}={}", labels::INSTANCE, self.engine.instance().as_str());
         let kind = format!("{}={}", labels::KIND, labels::KIND_PACK);
@@ -139,7 +141,10 @@ fn event(message: EventMessage) -> Option<Event> {
         container: ContainerId::new(&actor.id?),
         pack: attributes.get(labels::PACK)?.parse().ok()?,
     };
-    let exit_code = attributes.get("exitCode").and_then(|code| code.parse().ok()).unwrap_or(-1);
+    let exit_code = attributes
+        .get("exitCode")
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(-1);
     Some(match message.action?.as_str() {
         "start" => Event::Started(of),
         "die" => Event::Died { of, exit_code },

@@ -51,12 +51,18 @@ pub(super) fn host_config(limits: PackLimits, logging: Logging, mounts: Vec<Moun
         privileged: Some(false),
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".into()]),
-        security_opt: Some(vec!["no-new-privileges:true".into(), format!("seccomp={SECCOMP}")]),
+        security_opt: Some(vec![
+            "no-new-privileges:true".into(),
+            format!("seccomp={SECCOMP}"),
+        ]),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
-        tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmp_options(limits.tmp_bytes))])),
+        tmpfs: Some(HashMap::from([(
+            "/tmp".to_owned(),
+            tmp_options(limits.tmp_bytes),
+        )])),
         log_config: Some(log_config(logging)),
         mounts: Some(mounts),
         init: Some(false),
@@ -154,7 +160,13 @@ mod tests {
         for name in refused.split_whitespace() {
             assert!(!allowed.contains(name), "{name} is allowed");
         }
-        for name in ["read", "landlock_restrict_self", "clone", "futex", "seccomp"] {
+        for name in [
+            "read",
+            "landlock_restrict_self",
+            "clone",
+            "futex",
+            "seccomp",
+        ] {
             assert!(allowed.contains(name), "{name} is missing");
         }
     }

@@ -16,8 +16,7 @@ use super::{
     dockerfile::{DockerfileError, FinalStage, OwnDockerfile, final_dockerfile},
     engine::{Engine, ImageId},
     error::EngineError,
-    labels,
-    lent,
+    labels, lent,
     recipe::{Recipe, run_build},
     requirements::{RequirementError, Requirements},
     wheels,
@@ -76,13 +75,17 @@ pub enum BuildError {
         source: RequirementError,
     },
     /// The manifest names requirements that are not there.
-    #[error("`{path}` does not exist, but the manifest names it; remedy: create it, or remove `requirements` from pack.json")]
+    #[error(
+        "`{path}` does not exist, but the manifest names it; remedy: create it, or remove `requirements` from pack.json"
+    )]
     NoRequirements {
         /// Which file.
         path: PathBuf,
     },
     /// The program that downloads wheels is not there.
-    #[error("cannot run `{pip}`: {source}; remedy: install pip (`apt-get install python3-pip`), or name it in `build.pip` of docker/config.json")]
+    #[error(
+        "cannot run `{pip}`: {source}; remedy: install pip (`apt-get install python3-pip`), or name it in `build.pip` of docker/config.json"
+    )]
     NoPip {
         /// As it was configured.
         pip: String,
@@ -90,7 +93,9 @@ pub enum BuildError {
         source: io::Error,
     },
     /// Wheels could not be downloaded.
-    #[error("wheels could not be downloaded; remedy: name versions that exist as wheels for Python 3.11 on glibc 2.36 (source packages are refused, building them would run their code), and check that the registry can be reached\n{output}")]
+    #[error(
+        "wheels could not be downloaded; remedy: name versions that exist as wheels for Python 3.11 on glibc 2.36 (source packages are refused, building them would run their code), and check that the registry can be reached\n{output}"
+    )]
     Wheels {
         /// The last lines of pip.
         output: String,
@@ -104,7 +109,9 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The CA bundle cannot be read.
-    #[error("cannot read the CA bundle `{path}`: {source}; remedy: correct `build.ca_bundle` in docker/config.json")]
+    #[error(
+        "cannot read the CA bundle `{path}`: {source}; remedy: correct `build.ca_bundle` in docker/config.json"
+    )]
     Bundle {
         /// Which file.
         path: PathBuf,
@@ -118,7 +125,9 @@ pub enum BuildError {
         output: String,
     },
     /// The build took too long.
-    #[error("the build took longer than {seconds} s and was ended; remedy: raise `build.timeout_ms` in docker/config.json")]
+    #[error(
+        "the build took longer than {seconds} s and was ended; remedy: raise `build.timeout_ms` in docker/config.json"
+    )]
     TimedOut {
         /// How long it was allowed to take.
         seconds: u64,
@@ -149,9 +158,11 @@ pub async fn build(
 ) -> Result<Built, BuildError> {
     let limit = config.build.timeout_ms.duration();
     let whole = build_untimed(engine, request, &config.build, state, progress);
-    tokio::time::timeout(limit, whole).await.unwrap_or(Err(BuildError::TimedOut {
-        seconds: limit.as_secs(),
-    }))
+    tokio::time::timeout(limit, whole)
+        .await
+        .unwrap_or(Err(BuildError::TimedOut {
+            seconds: limit.as_secs(),
+        }))
 }
 
 /// Whether a build of this pack may use the network; the admin is told before it begins.
@@ -201,14 +212,24 @@ async fn build_untimed(
         labels: HashMap::from([
             (labels::CONTENT.to_owned(), source.content.clone()),
             (labels::PACK.to_owned(), request.pack.to_string()),
-            (labels::INSTANCE.to_owned(), engine.instance().as_str().to_owned()),
+            (
+                labels::INSTANCE.to_owned(),
+                engine.instance().as_str().to_owned(),
+            ),
             (labels::STAGE.to_owned(), "final".to_owned()),
         ]),
         ..Recipe::default()
     };
     let image = run_build(engine, recipe, progress).await?;
     check(engine, &image).await?;
-    tidy(engine, &stage, wheels_hash, old.map(|(image, _)| image), &image).await;
+    tidy(
+        engine,
+        &stage,
+        wheels_hash,
+        old.map(|(image, _)| image),
+        &image,
+    )
+    .await;
     Ok(done(image, true))
 }
 
@@ -248,7 +269,9 @@ impl Source {
             }
             None => None,
         };
-        let names = own.as_ref().map_or_else(|| vec![BASE.to_owned()], OwnDockerfile::images);
+        let names = own
+            .as_ref()
+            .map_or_else(|| vec![BASE.to_owned()], OwnDockerfile::images);
         let mut images = HashMap::new();
         for name in names {
             let found = engine.image_id(&name).await?;
@@ -258,7 +281,11 @@ impl Source {
             images.insert(name, id);
         }
         let networked = own.is_some() && settings.networked_packs.contains(request.pack.as_str());
-        let bundle = if networked { lent::bundle(settings)? } else { None };
+        let bundle = if networked {
+            lent::bundle(settings)?
+        } else {
+            None
+        };
         let mut source = Self {
             context,
             requirements,
@@ -272,7 +299,10 @@ impl Source {
         Ok(source)
     }
 
-    fn requirements(context: &Context, request: BuildRequest<'_>) -> Result<Option<Requirements>, BuildError> {
+    fn requirements(
+        context: &Context,
+        request: BuildRequest<'_>,
+    ) -> Result<Option<Requirements>, BuildError> {
         let Some(name) = request.requirements else {
             return Ok(None);
         };
@@ -280,7 +310,8 @@ impl Source {
         let Some(bytes) = context.file(name) else {
             return Err(BuildError::NoRequirements { path });
         };
-        let parsed = Requirements::parse(bytes).map_err(|source| BuildError::Requirements { path, source })?;
+        let parsed = Requirements::parse(bytes)
+            .map_err(|source| BuildError::Requirements { path, source })?;
         Ok(Some(parsed).filter(|requirements| !requirements.text().is_empty()))
     }
 
@@ -342,7 +373,10 @@ async fn current(engine: &Engine, tag: &str) -> Result<Option<(ImageId, String)>
     let answer = engine.docker().inspect_image(tag).await;
     match answer.map_err(EngineError::call("inspect", tag)) {
         Ok(image) => {
-            let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+            let labels = image
+                .config
+                .and_then(|config| config.labels)
+                .unwrap_or_default();
             let content = labels.get(labels::CONTENT).cloned().unwrap_or_default();
             Ok(image.id.map(|id| (ImageId::new(&id), content)))
         }
@@ -354,14 +388,20 @@ async fn current(engine: &Engine, tag: &str) -> Result<Option<(ImageId, String)>
 /// Refuses an image whose settings would reach beyond the walls of its container.
 async fn check(engine: &Engine, image: &ImageId) -> Result<(), BuildError> {
     let answer = engine.docker().inspect_image(image.as_str()).await;
-    let config = answer.map_err(EngineError::call("inspect", image.as_str()))?.config.unwrap_or_default();
+    let config = answer
+        .map_err(EngineError::call("inspect", image.as_str()))?
+        .config
+        .unwrap_or_default();
     if let Some(volume) = config.volumes.unwrap_or_default().first() {
         return Err(BuildError::Unfit {
             what: format!("a volume at `{}`", plain(volume)),
         });
     }
     let labels = config.labels.unwrap_or_default();
-    match labels::OF_CONTAINERS.iter().find(|key| labels.contains_key(**key)) {
+    match labels::OF_CONTAINERS
+        .iter()
+        .find(|key| labels.contains_key(**key))
+    {
         Some(key) => Err(BuildError::Unfit {
             what: format!("the label `{key}`, which is the broker's"),
         }),
@@ -377,20 +417,35 @@ async fn tidy(engine: &Engine, stage: &str, wheels: &str, old: Option<ImageId>, 
         remove.push(old.to_string());
     }
     let filters = HashMap::from([("dangling", vec!["true"]), ("label", vec![labels::STAGE])]);
-    let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+    let options = ListImagesOptionsBuilder::default()
+        .filters(&filters)
+        .build();
     let keep = format!("{stage}-venv-{wheels}");
-    for image in engine.docker().list_images(Some(options)).await.unwrap_or_default() {
-        let label = image.labels.get(labels::STAGE).map(String::as_str).unwrap_or_default();
-        let mine = label.strip_prefix(stage).is_some_and(|rest| {
-            rest == "-code" || rest.starts_with("-venv-")
-        });
+    for image in engine
+        .docker()
+        .list_images(Some(options))
+        .await
+        .unwrap_or_default()
+    {
+        let label = image
+            .labels
+            .get(labels::STAGE)
+            .map(String::as_str)
+            .unwrap_or_default();
+        let mine = label
+            .strip_prefix(stage)
+            .is_some_and(|rest| rest == "-code" || rest.starts_with("-venv-"));
         if mine && label != keep {
             remove.push(image.id);
         }
     }
     for image in remove {
         let options = RemoveImageOptionsBuilder::default().build();
-        if let Err(error) = engine.docker().remove_image(&image, Some(options), None).await {
+        if let Err(error) = engine
+            .docker()
+            .remove_image(&image, Some(options), None)
+            .await
+        {
             tracing::debug!(%image, %error, "an image is kept");
         }
     }

@@ -41,7 +41,9 @@ pub(super) fn bundle(settings: &BuildSettings) -> Result<Option<Vec<u8>>, BuildE
             None => return Ok(None),
         },
     };
-    fs::read(&path).map(Some).map_err(|source| BuildError::Bundle { path, source })
+    fs::read(&path)
+        .map(Some)
+        .map_err(|source| BuildError::Bundle { path, source })
 }
 
 /// An image that is `from` and the bundle.
@@ -52,7 +54,10 @@ pub(super) async fn lend(
     stage: &str,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<ImageId, BuildError> {
-    let variables: Vec<String> = VARIABLES.iter().map(|name| format!("{name}={INSIDE}")).collect();
+    let variables: Vec<String> = VARIABLES
+        .iter()
+        .map(|name| format!("{name}={INSIDE}"))
+        .collect();
     let dockerfile = format!(
         "FROM {from}\nLABEL {}=\"{stage}-lent\"\nCOPY bundle.pem {INSIDE}\nENV {}\n",
         super::labels::STAGE,

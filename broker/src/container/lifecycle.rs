@@ -113,8 +113,14 @@ impl Engine {
         let body = pack_body(self, spec)?;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let create = || async {
-            let answer = self.docker().create_container(Some(options.clone()), body.clone()).await;
-            answer.map_err(EngineError::call("create the container of", spec.pack.to_string()))
+            let answer = self
+                .docker()
+                .create_container(Some(options.clone()), body.clone())
+                .await;
+            answer.map_err(EngineError::call(
+                "create the container of",
+                spec.pack.to_string(),
+            ))
         };
         let created = match create().await {
             Err(error) if error.is_conflict() => {
@@ -149,7 +155,10 @@ impl Engine {
     }
 
     async fn start_and_inspect(&self, container: &ContainerId) -> Result<Running, EngineError> {
-        let started = self.docker().start_container(container.as_str(), None).await;
+        let started = self
+            .docker()
+            .start_container(container.as_str(), None)
+            .await;
         started.map_err(EngineError::call("start", container.as_str()))?;
         let running = self.inspect(container.as_str()).await?;
         let running = running.ok_or_else(|| EngineError::Incomplete {
@@ -181,10 +190,16 @@ impl Engine {
             subject: container.to_owned(),
             field,
         };
-        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        let labels = found
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
         let labels = PackLabels::read(&labels).map_err(incomplete)?;
         let state = found.state.ok_or_else(|| incomplete("state"))?;
-        let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
+        let pid = state
+            .pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            .filter(|pid| *pid > 0);
         let how_far = match (state.status, pid) {
             (_, Some(pid)) => State::Running { pid },
             (Some(ContainerStateStatusEnum::CREATED), None) => State::Created,
@@ -236,7 +251,10 @@ impl Engine {
         let mine = format!("{}={}", labels::INSTANCE, self.instance().as_str());
         let kind = format!("{}={kind}", labels::KIND);
         let filters = HashMap::from([("label", vec![mine.as_str(), kind.as_str()])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
         let answer = self.docker().list_containers(Some(options)).await;
         let listed = answer.map_err(EngineError::call("list", "containers"))?;
         let ids = listed.into_iter().filter_map(|summary| summary.id);
@@ -247,8 +265,15 @@ impl Engine {
     ///
     /// # Errors
     /// When the component is not one of the container's, or the engine refuses.
-    pub async fn exec_worker(&self, running: &Running, component: &ComponentId) -> Result<ExecId, EngineError> {
-        let user = running.components.iter().find(|user| user.component == *component);
+    pub async fn exec_worker(
+        &self,
+        running: &Running,
+        component: &ComponentId,
+    ) -> Result<ExecId, EngineError> {
+        let user = running
+            .components
+            .iter()
+            .find(|user| user.component == *component);
         let user = user.ok_or_else(|| EngineError::Incomplete {
             subject: running.container.to_string(),
             field: "label of this component",
@@ -261,12 +286,19 @@ impl Engine {
             ..ExecConfig::default()
         };
         let failed = || EngineError::call("start a worker in", running.container.as_str());
-        let created = self.docker().create_exec(running.container.as_str(), config).await.map_err(failed())?;
+        let created = self
+            .docker()
+            .create_exec(running.container.as_str(), config)
+            .await
+            .map_err(failed())?;
         let detached = StartExecOptions {
             detach: true,
             ..StartExecOptions::default()
         };
-        self.docker().start_exec(&created.id, Some(detached)).await.map_err(failed())?;
+        self.docker()
+            .start_exec(&created.id, Some(detached))
+            .await
+            .map_err(failed())?;
         Ok(ExecId::new(&created.id))
     }
 
@@ -277,7 +309,10 @@ impl Engine {
     pub async fn down(&self, container: &ContainerId, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        let stopped = self.docker().stop_container(container.as_str(), Some(options)).await;
+        let stopped = self
+            .docker()
+            .stop_container(container.as_str(), Some(options))
+            .await;
         match stopped.map_err(EngineError::call("stop", container.as_str())) {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
@@ -290,8 +325,14 @@ impl Engine {
     /// # Errors
     /// When the engine fails.
     pub async fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        let removed = self.docker().remove_container(container.as_str(), Some(options)).await;
+        let options = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
+        let removed = self
+            .docker()
+            .remove_container(container.as_str(), Some(options))
+            .await;
         match removed.map_err(EngineError::call("remove", container.as_str())) {
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             other => other,
@@ -310,10 +351,13 @@ fn environment(component: &ComponentId) -> Vec<String> {
 }
 
 fn pack_body(engine: &Engine, spec: &PackSpec<'_>) -> Result<ContainerCreateBody, EngineError> {
-    let first = spec.components.first().ok_or_else(|| EngineError::Incomplete {
-        subject: spec.pack.to_string(),
-        field: "component",
-    })?;
+    let first = spec
+        .components
+        .first()
+        .ok_or_else(|| EngineError::Incomplete {
+            subject: spec.pack.to_string(),
+            field: "component",
+        })?;
     let labels = PackLabels {
         pack: spec.pack.clone(),
         image: spec.image.clone(),
@@ -332,7 +376,11 @@ fn pack_body(engine: &Engine, spec: &PackSpec<'_>) -> Result<ContainerCreateBody
         hostname: Some(spec.pack.to_string()),
         user: Some(format!("{}:{}", first.uid, spec.gid)),
         entrypoint: Some(vec![GUEST.into()]),
-        cmd: Some(vec!["init".into(), "--worker".into(), first.component.to_string()]),
+        cmd: Some(vec![
+            "init".into(),
+            "--worker".into(),
+            first.component.to_string(),
+        ]),
         env: Some(environment(&first.component)),
         working_dir: Some("/workspace".into()),
         labels: Some(labels.write(engine.instance())),

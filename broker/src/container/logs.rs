@@ -41,7 +41,9 @@ impl Engine {
         let lines = engine.docker().logs(container.as_str(), Some(options));
         lines.map(move |answer| match answer {
             Ok(output) => Ok(line(output)),
-            Err(source) => Err(EngineError::call("read the output of", container.as_str())(source)),
+            Err(source) => Err(EngineError::call("read the output of", container.as_str())(
+                source,
+            )),
         })
     }
 
@@ -52,7 +54,11 @@ impl Engine {
             .filter_map(|line| async move { line.ok().map(|line| line.text) })
             .collect()
             .await;
-        if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }
+        if lines.is_empty() {
+            "none".to_owned()
+        } else {
+            lines.join("\n")
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use rustix::mount::{
 
 /// A mount that could not be made, found or removed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{path}`: {source}; remedy: run the broker as root, outside of containers that may not mount")]
+#[error(
+    "cannot {action} `{path}`: {source}; remedy: run the broker as root, outside of containers that may not mount"
+)]
 pub struct MountError {
     action: &'static str,
     path: PathBuf,
@@ -73,7 +75,12 @@ fn parse_line(line: &str) -> Option<MountLine> {
 /// The kernel writes space, tab, newline and backslash as three octal digits.
 fn unescape(field: &str) -> PathBuf {
     let mut text = field.to_owned();
-    for (code, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+    for (code, plain) in [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ] {
         text = text.replace(code, plain);
     }
     text.into()
@@ -85,12 +92,16 @@ fn unescape(field: &str) -> PathBuf {
 /// # Errors
 /// When the kernel refuses.
 pub fn make_shared(directory: &Path) -> Result<(), MountError> {
-    let found = table()?.into_iter().rev().find(|line| line.point == directory);
+    let found = table()?
+        .into_iter()
+        .rev()
+        .find(|line| line.point == directory);
     if found.is_none() {
         mount_bind(directory, directory).map_err(failed("bind", directory))?;
     }
     if !found.is_some_and(|line| line.shared) {
-        mount_change(directory, MountPropagationFlags::SHARED).map_err(failed("share", directory))?;
+        mount_change(directory, MountPropagationFlags::SHARED)
+            .map_err(failed("share", directory))?;
     }
     Ok(())
 }
@@ -157,7 +168,9 @@ fn clear_one(point: &Path) -> Result<(), MountError> {
         Err(error) => return Err(failed("unmount", point)(error)),
     }
     match fs::remove_dir(point) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", point)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", point)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -212,7 +225,10 @@ mod tests {
         let mounts = home.path().join("mounts");
         fs::create_dir(&mounts).unwrap();
         let shown = CheckedMount::show(&checked, &mounts, "one").unwrap();
-        assert_eq!(fs::read_to_string(shown.path().join("mark")).unwrap(), "real");
+        assert_eq!(
+            fs::read_to_string(shown.path().join("mark")).unwrap(),
+            "real"
+        );
         drop(shown);
         assert_eq!(fs::read_dir(&mounts).unwrap().count(), 0);
         assert!(home.path().join("moved/mark").exists());

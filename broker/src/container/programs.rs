@@ -73,9 +73,15 @@ impl ProgramIndex {
 
     fn parse(output: &[u8]) -> Result<Self, serde_json::Error> {
         let mut index = Self::default();
-        for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in output
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let Program { name, path, real } = serde_json::from_slice(line)?;
-            index.by_path.entry(real.clone()).or_insert_with(|| real.clone());
+            index
+                .by_path
+                .entry(real.clone())
+                .or_insert_with(|| real.clone());
             index.by_path.insert(path, real.clone());
             // The first one found is what PATH would find.
             index.by_name.entry(name).or_insert(real);
@@ -95,8 +101,17 @@ impl Programs {
     ///
     /// # Errors
     /// When the container cannot be run or what it prints is not a list.
-    pub async fn of(&self, engine: &Engine, image: &ImageId, guest: &Path) -> Result<Arc<ProgramIndex>, EngineError> {
-        let known = self.known.lock().ok().and_then(|known| known.get(image).cloned());
+    pub async fn of(
+        &self,
+        engine: &Engine,
+        image: &ImageId,
+        guest: &Path,
+    ) -> Result<Arc<ProgramIndex>, EngineError> {
+        let known = self
+            .known
+            .lock()
+            .ok()
+            .and_then(|known| known.get(image).cloned());
         if let Some(known) = known {
             return Ok(known);
         }

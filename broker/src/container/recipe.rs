@@ -64,12 +64,18 @@ impl Recipe {
             content: Vec::new(),
         };
         append(&mut archive, ".dockerignore", &ignore)?;
-        let mut file = archive.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let mut file = archive
+            .into_inner()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok(file)
     }
 
-    fn append_wheels(archive: &mut tar::Builder<impl io::Write>, directory: &Path) -> io::Result<()> {
+    fn append_wheels(
+        archive: &mut tar::Builder<impl io::Write>,
+        directory: &Path,
+    ) -> io::Result<()> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(directory)? {
             names.push(entry?.file_name());
@@ -90,8 +96,11 @@ impl Recipe {
 
     fn options(&self) -> BuildImageOptions {
         let proxies = ["http_proxy", "https_proxy", "no_proxy"];
-        let proxies = proxies.iter().flat_map(|name| [(*name).to_owned(), name.to_uppercase()]);
-        let arguments = proxies.filter_map(|name| std::env::var(&name).ok().map(|value| (name, value)));
+        let proxies = proxies
+            .iter()
+            .flat_map(|name| [(*name).to_owned(), name.to_uppercase()]);
+        let arguments =
+            proxies.filter_map(|name| std::env::var(&name).ok().map(|value| (name, value)));
         BuildImageOptions {
             dockerfile: DOCKERFILE.to_owned(),
             t: self.tag.clone(),
@@ -119,11 +128,18 @@ pub(super) async fn run_build(
         source,
     };
     let archive = tokio::task::spawn_blocking(move || recipe.archive());
-    let archive = archive.await.map_err(|error| cache(io::Error::other(error)))?.map_err(cache)?;
+    let archive = archive
+        .await
+        .map_err(|error| cache(io::Error::other(error)))?
+        .map_err(cache)?;
     let body = ReaderStream::with_capacity(tokio::fs::File::from_std(archive), CHUNK);
     let mut tail = Tail::default();
     let mut image = None;
-    let mut answers = std::pin::pin!(engine.docker().build_image(options, None, Some(body_try_stream(body))));
+    let mut answers = std::pin::pin!(engine.docker().build_image(
+        options,
+        None,
+        Some(body_try_stream(body))
+    ));
     while let Some(answer) = answers.next().await {
         let failure = match answer {
             Ok(info) => {
@@ -131,18 +147,23 @@ pub(super) async fn run_build(
                     tail.add(&text, progress);
                 }
                 image = info.aux.and_then(|aux| aux.id).or(image);
-                info.error_detail.map(|detail| detail.message.unwrap_or_default())
+                info.error_detail
+                    .map(|detail| detail.message.unwrap_or_default())
             }
             Err(bollard::errors::Error::DockerStreamError { error }) => Some(error),
             Err(error) => return Err(EngineError::call("build", "image")(error).into()),
         };
         if let Some(failure) = failure {
             tail.add(&plain(&failure), progress);
-            return Err(BuildError::Failed { output: tail.text() });
+            return Err(BuildError::Failed {
+                output: tail.text(),
+            });
         }
     }
     match image {
         Some(id) => Ok(ImageId::new(&id)),
-        None => Err(BuildError::Failed { output: tail.text() }),
+        None => Err(BuildError::Failed {
+            output: tail.text(),
+        }),
     }
 }

@@ -9,7 +9,9 @@ pub(super) struct Requirements {
 
 /// A line that is not plainly a name with versions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}; remedy: write NAME, NAME==VERSION or NAME>=A,<B, with markers and --hash=sha256:… where wanted")]
+#[error(
+    "line {line}: {reason}; remedy: write NAME, NAME==VERSION or NAME>=A,<B, with markers and --hash=sha256:… where wanted"
+)]
 pub struct RequirementError {
     line: usize,
     reason: String,
@@ -62,7 +64,11 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         continued = goes_on;
     }
     for (_, line) in &mut joined {
-        let comment = if line.starts_with('#') { Some(0) } else { line.find(" #").or_else(|| line.find("\t#")) };
+        let comment = if line.starts_with('#') {
+            Some(0)
+        } else {
+            line.find(" #").or_else(|| line.find("\t#"))
+        };
         if let Some(at) = comment {
             line.truncate(at);
         }
@@ -98,7 +104,9 @@ fn requirement(line: &str) -> Result<Option<String>, String> {
 
 fn specification_line(text: &str) -> Result<String, String> {
     if text.contains("://") || text.contains('@') || text.contains('$') {
-        return Err(format!("`{text}` names a place or a variable, not a package"));
+        return Err(format!(
+            "`{text}` names a place or a variable, not a package"
+        ));
     }
     let (package, marker) = match text.split_once(';') {
         Some((package, marker)) => (package.trim(), Some(marker.trim())),
@@ -120,9 +128,14 @@ fn specification_line(text: &str) -> Result<String, String> {
     };
     let extras_fit = extras.is_empty() || extras.split(',').all(|extra| is_name(extra.trim()));
     let versions = versions.trim();
-    let versions_fit = versions.is_empty() || versions.split(',').all(|version| is_version(version.trim()));
+    let versions_fit = versions.is_empty()
+        || versions
+            .split(',')
+            .all(|version| is_version(version.trim()));
     let marker_fits = marker.is_none_or(|marker| {
-        marker.chars().all(|c| c.is_ascii_alphanumeric() || " _.-+*'\"<>=!~(),".contains(c))
+        marker
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || " _.-+*'\"<>=!~(),".contains(c))
     });
     if !(extras_fit && versions_fit && marker_fits) {
         return Err(format!("`{text}` is not a requirement"));
@@ -148,11 +161,16 @@ fn is_name(text: &str) -> bool {
 
 fn is_version(text: &str) -> bool {
     let operators = ["===", "==", ">=", "<=", "!=", "~=", "<", ">"];
-    operators.iter().find_map(|operator| text.strip_prefix(operator)).is_some_and(|version| {
-        let version = version.trim();
-        !version.is_empty()
-            && version.chars().all(|c| c.is_ascii_alphanumeric() || ".*+!_-".contains(c))
-    })
+    operators
+        .iter()
+        .find_map(|operator| text.strip_prefix(operator))
+        .is_some_and(|version| {
+            let version = version.trim();
+            !version.is_empty()
+                && version
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || ".*+!_-".contains(c))
+        })
 }
 
 #[cfg(test)]

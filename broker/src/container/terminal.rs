@@ -22,7 +22,8 @@ use super::{
 /// Directories of the image that a working directory must not cover: the command itself, or
 /// what the engine mounts, would disappear below it.
 const OF_THE_IMAGE: [&str; 12] = [
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/usr",
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin",
+    "/sys", "/usr",
 ];
 /// Where such a working directory is shown instead.
 const INSTEAD: &str = "/work";

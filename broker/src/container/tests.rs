@@ -12,7 +12,8 @@ use std::{
 };
 
 use super::{
-    ComponentUser, ContainerId, Engine, ImageId, Instance, PackLimits, PackSpec, Running, image::BASE, labels,
+    ComponentUser, ContainerId, Engine, ImageId, Instance, PackLimits, PackSpec, Running,
+    image::BASE, labels,
 };
 
 /// Stands in for the guest: an executable that needs only what the base image has.
@@ -50,7 +51,9 @@ impl Home {
         // Containers must be able to reach what is bound from here.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let instance = Instance::of_state(directory.path());
-        let engine = Engine::connect(Path::new("/var/run/docker.sock"), instance).await.unwrap();
+        let engine = Engine::connect(Path::new("/var/run/docker.sock"), instance)
+            .await
+            .unwrap();
         let guest = directory.path().join("guest");
         fs::write(&guest, GUEST).unwrap();
         fs::set_permissions(&guest, fs::Permissions::from_mode(0o755)).unwrap();
@@ -110,8 +113,18 @@ impl Home {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let exec = self.engine.docker().create_exec(container.as_str(), config).await.unwrap();
-        let started = self.engine.docker().start_exec(&exec.id, None).await.unwrap();
+        let exec = self
+            .engine
+            .docker()
+            .create_exec(container.as_str(), config)
+            .await
+            .unwrap();
+        let started = self
+            .engine
+            .docker()
+            .start_exec(&exec.id, None)
+            .await
+            .unwrap();
         let StartExecResults::Attached { mut output, .. } = started else {
             panic!("not attached")
         };
@@ -125,9 +138,16 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let label = format!("label={}={}", labels::INSTANCE, self.engine.instance().as_str());
+        let label = format!(
+            "label={}={}",
+            labels::INSTANCE,
+            self.engine.instance().as_str()
+        );
         let docker = |arguments: &[&str]| {
-            let output = std::process::Command::new("docker").args(arguments).output().unwrap();
+            let output = std::process::Command::new("docker")
+                .args(arguments)
+                .output()
+                .unwrap();
             String::from_utf8(output.stdout).unwrap()
         };
         for id in docker(&["ps", "-aq", "--filter", &label]).lines() {
@@ -137,8 +157,22 @@ impl Drop for Home {
             docker(&["rmi", "-f", id]);
         }
         let stage = format!("label={}", labels::STAGE);
-        for id in docker(&["images", "-q", "--filter", "dangling=true", "--filter", &stage]).lines() {
-            let label = docker(&["inspect", "-f", "{{index .Config.Labels \"rumi.stage\"}}", id]);
+        for id in docker(&[
+            "images",
+            "-q",
+            "--filter",
+            "dangling=true",
+            "--filter",
+            &stage,
+        ])
+        .lines()
+        {
+            let label = docker(&[
+                "inspect",
+                "-f",
+                "{{index .Config.Labels \"rumi.stage\"}}",
+                id,
+            ]);
             if label.starts_with(self.engine.instance().as_str()) {
                 docker(&["rmi", id]);
             }

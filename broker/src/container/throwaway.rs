@@ -95,8 +95,14 @@ pub(super) async fn run(
     cancel: &CancellationToken,
     started: impl FnOnce() + Send,
 ) -> Result<Outcome, EngineError> {
-    let created = engine.docker().create_container(None, body(engine, &command)).await;
-    let created = created.map_err(EngineError::call("create a sandbox from", command.image.as_str()))?;
+    let created = engine
+        .docker()
+        .create_container(None, body(engine, &command))
+        .await;
+    let created = created.map_err(EngineError::call(
+        "create a sandbox from",
+        command.image.as_str(),
+    ))?;
     let mut guard = Guard {
         engine: engine.clone(),
         container: Some(ContainerId::new(&created.id)),
@@ -144,14 +150,26 @@ async fn attended(
         .stderr(true)
         .stdin(command.stdin.is_some())
         .build();
-    let attached = engine.docker().attach_container(container.as_str(), Some(options)).await;
+    let attached = engine
+        .docker()
+        .attach_container(container.as_str(), Some(options))
+        .await;
     let AttachContainerResults { output, mut input } = attached.map_err(failed("attach to"))?;
     // Asked for before the start: a short command would have ended by the time it is asked.
-    let options = WaitContainerOptionsBuilder::default().condition("next-exit").build();
-    let mut waits = Box::pin(engine.docker().wait_container(container.as_str(), Some(options)));
+    let options = WaitContainerOptionsBuilder::default()
+        .condition("next-exit")
+        .build();
+    let mut waits = Box::pin(
+        engine
+            .docker()
+            .wait_container(container.as_str(), Some(options)),
+    );
     let begin = Instant::now();
     let start = async {
-        let answer = engine.docker().start_container(container.as_str(), None).await;
+        let answer = engine
+            .docker()
+            .start_container(container.as_str(), None)
+            .await;
         answer.map_err(failed("start"))
     };
     let mut end = None;
@@ -199,7 +217,10 @@ async fn attended(
 }
 
 async fn kill(engine: &Engine, container: &ContainerId) -> Result<(), EngineError> {
-    let answer = engine.docker().kill_container(container.as_str(), None).await;
+    let answer = engine
+        .docker()
+        .kill_container(container.as_str(), None)
+        .await;
     match answer.map_err(EngineError::call("kill", container.as_str())) {
         // It ended by itself a moment before.
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
@@ -208,17 +229,31 @@ async fn kill(engine: &Engine, container: &ContainerId) -> Result<(), EngineErro
 }
 
 async fn ended(engine: &Engine, container: &ContainerId) -> Result<(i64, bool), EngineError> {
-    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-    let mut waits = Box::pin(engine.docker().wait_container(container.as_str(), Some(options)));
+    let options = WaitContainerOptionsBuilder::default()
+        .condition("not-running")
+        .build();
+    let mut waits = Box::pin(
+        engine
+            .docker()
+            .wait_container(container.as_str(), Some(options)),
+    );
     let code = match waits.next().await {
         Some(Ok(answer)) => answer.status_code,
         Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
         Some(Err(error)) => return Err(EngineError::call("wait for", container.as_str())(error)),
         None => -1,
     };
-    let answer = engine.docker().inspect_container(container.as_str(), None).await;
-    let state = answer.map_err(EngineError::call("inspect", container.as_str()))?.state;
-    Ok((code, state.and_then(|state| state.oom_killed).unwrap_or_default()))
+    let answer = engine
+        .docker()
+        .inspect_container(container.as_str(), None)
+        .await;
+    let state = answer
+        .map_err(EngineError::call("inspect", container.as_str()))?
+        .state;
+    Ok((
+        code,
+        state.and_then(|state| state.oom_killed).unwrap_or_default(),
+    ))
 }
 
 /// What is kept of the output.
@@ -242,7 +277,9 @@ impl Kept {
     /// Reads until the output ends, or a little longer than the command lives.
     async fn read(
         &mut self,
-        mut output: std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+        mut output: std::pin::Pin<
+            Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>,
+        >,
         end: impl Future<Output = ()>,
     ) -> Option<Stopped> {
         let over = async {
@@ -282,7 +319,10 @@ fn body(engine: &Engine, command: &Command) -> ContainerCreateBody {
         None => (String::new(), Vec::new()),
     };
     let labels = HashMap::from([
-        (labels::INSTANCE.to_owned(), engine.instance().as_str().to_owned()),
+        (
+            labels::INSTANCE.to_owned(),
+            engine.instance().as_str().to_owned(),
+        ),
         (labels::KIND.to_owned(), labels::KIND_SANDBOX.to_owned()),
     ]);
     ContainerCreateBody {
@@ -300,7 +340,11 @@ fn body(engine: &Engine, command: &Command) -> ContainerCreateBody {
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         healthcheck: Some(no_healthcheck()),
-        host_config: Some(host_config(command.limits, Logging::Dropped, command.mounts.clone())),
+        host_config: Some(host_config(
+            command.limits,
+            Logging::Dropped,
+            command.mounts.clone(),
+        )),
         ..ContainerCreateBody::default()
     }
 }

@@ -22,7 +22,9 @@ const LAST: u32 = 2_000_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum UidError {
     /// The file cannot be read or written.
-    #[error("cannot {action} `{path}`: {source}; remedy: make room on its file system, and check that root owns it")]
+    #[error(
+        "cannot {action} `{path}`: {source}; remedy: make room on its file system, and check that root owns it"
+    )]
     File {
         /// What was tried.
         action: &'static str,
@@ -32,7 +34,9 @@ pub enum UidError {
         source: io::Error,
     },
     /// The file is not what the broker wrote.
-    #[error("`{path}` is damaged: {source}; remedy: restore it from a backup, or, with all packs down, move it away and give the work areas in docker/sandbox to their new groups")]
+    #[error(
+        "`{path}` is damaged: {source}; remedy: restore it from a backup, or, with all packs down, move it away and give the work areas in docker/sandbox to their new groups"
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -40,10 +44,14 @@ pub enum UidError {
         source: serde_json::Error,
     },
     /// All ids were given.
-    #[error("all user ids up to {LAST} were given; remedy: with all packs down, move uids.json away")]
+    #[error(
+        "all user ids up to {LAST} were given; remedy: with all packs down, move uids.json away"
+    )]
     Exhausted,
     /// Another thread failed while it held the table.
-    #[error("the table of user ids is unusable after an earlier failure; remedy: restart the broker")]
+    #[error(
+        "the table of user ids is unusable after an earlier failure; remedy: restart the broker"
+    )]
     Poisoned,
 }
 
@@ -119,9 +127,11 @@ impl Uids {
         let components = components
             .iter()
             .map(|component| {
-                give(&mut changed.next, &mut changed.components, component).map(|uid| ComponentUser {
-                    component: component.clone(),
-                    uid,
+                give(&mut changed.next, &mut changed.components, component).map(|uid| {
+                    ComponentUser {
+                        component: component.clone(),
+                        uid,
+                    }
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -142,7 +152,10 @@ impl Uids {
         changed.packs.entry(pack.clone()).or_insert(gid);
         changed.next = changed.next.max(gid.saturating_add(1));
         for user in users {
-            changed.components.entry(user.component.clone()).or_insert(user.uid);
+            changed
+                .components
+                .entry(user.component.clone())
+                .or_insert(user.uid);
             changed.next = changed.next.max(user.uid.saturating_add(1));
         }
         if changed.packs.len() != table.packs.len()
@@ -169,7 +182,8 @@ impl Uids {
         })?;
         bytes.push(b'\n');
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed("make a copy beside"))?;
+        let mut file =
+            tempfile::NamedTempFile::new_in(directory).map_err(failed("make a copy beside"))?;
         file.write_all(&bytes).map_err(failed("write"))?;
         file.as_file().sync_all().map_err(failed("flush"))?;
         file.persist(&self.path)
@@ -180,7 +194,11 @@ impl Uids {
     }
 }
 
-fn give<K: Ord + Clone>(next: &mut u32, table: &mut BTreeMap<K, u32>, key: &K) -> Result<u32, UidError> {
+fn give<K: Ord + Clone>(
+    next: &mut u32,
+    table: &mut BTreeMap<K, u32>,
+    key: &K,
+) -> Result<u32, UidError> {
     if let Some(id) = table.get(key) {
         return Ok(*id);
     }
@@ -199,7 +217,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn ids(pack: &str, names: &[&str]) -> (PackId, Vec<ComponentId>) {
-        let components = names.iter().map(|name| format!("{pack}:tool:{name}").parse().unwrap());
+        let components = names
+            .iter()
+            .map(|name| format!("{pack}:tool:{name}").parse().unwrap());
         (pack.parse().unwrap(), components.collect())
     }
 
@@ -237,7 +257,8 @@ mod tests {
             component: ones[0].clone(),
             uid: 200_777,
         };
-        uids.adopt(&one, 200_776, std::slice::from_ref(&user)).unwrap();
+        uids.adopt(&one, 200_776, std::slice::from_ref(&user))
+            .unwrap();
         assert_eq!(uids.assign(&one, &ones).unwrap().components, [user]);
         let (two, twos) = ids("two", &["a"]);
         assert!(uids.assign(&two, &twos).unwrap().gid > 200_777);
@@ -248,6 +269,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("uids.json"), "{\"next\":").unwrap();
         let error = Uids::open(state.path()).unwrap_err().to_string();
-        assert!(error.contains("uids.json") && error.contains("remedy"), "{error}");
+        assert!(
+            error.contains("uids.json") && error.contains("remedy"),
+            "{error}"
+        );
     }
 }

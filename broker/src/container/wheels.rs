@@ -32,7 +32,9 @@ pub(super) struct Wheels {
 /// Name under which the wheels of these requirements are kept.
 pub(super) fn hash(requirements: &Requirements) -> Result<String, BuildError> {
     let mut digest = Digest::new().map_err(super::context::ContextError::from)?;
-    digest.part(b"rumi-wheels-1").part(std::env::consts::ARCH.as_bytes());
+    digest
+        .part(b"rumi-wheels-1")
+        .part(std::env::consts::ARCH.as_bytes());
     digest.part(requirements.text().as_bytes());
     Ok(digest.hex())
 }
@@ -53,7 +55,10 @@ pub(super) async fn fetch(
             source,
         };
         fs::create_dir_all(&parent).map_err(failed)?;
-        let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(&parent).map_err(failed)?;
+        let fresh = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempdir_in(&parent)
+            .map_err(failed)?;
         fs::write(fresh.path().join("requirements.txt"), requirements.text()).map_err(failed)?;
         progress("downloading wheels");
         download(settings, fresh.path(), progress).await?;
@@ -69,7 +74,11 @@ pub(super) async fn fetch(
         path: directory.clone(),
         source,
     })?;
-    Ok(Wheels { directory, hash, pip })
+    Ok(Wheels {
+        directory,
+        hash,
+        pip,
+    })
 }
 
 fn pip_wheel(directory: &Path) -> io::Result<String> {
@@ -182,8 +191,18 @@ fn passes(key: &str) -> bool {
         || key.starts_with("PYENV_")
         || matches!(
             key.to_ascii_lowercase().as_str(),
-            "path" | "home" | "lang" | "ssl_cert_file" | "ssl_cert_dir" | "requests_ca_bundle"
-                | "http_proxy" | "https_proxy" | "no_proxy" | "all_proxy" | "xdg_config_home" | "netrc"
+            "path"
+                | "home"
+                | "lang"
+                | "ssl_cert_file"
+                | "ssl_cert_dir"
+                | "requests_ca_bundle"
+                | "http_proxy"
+                | "https_proxy"
+                | "no_proxy"
+                | "all_proxy"
+                | "xdg_config_home"
+                | "netrc"
         )
 }
 

@@ -25,7 +25,9 @@ const TOOLS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// The file system of the host refuses.
-    #[error("cannot {action} `{path}`: {source}; remedy: make room, and check that root owns docker/sandbox")]
+    #[error(
+        "cannot {action} `{path}`: {source}; remedy: make room, and check that root owns docker/sandbox"
+    )]
     File {
         /// What was tried.
         action: &'static str,
@@ -35,7 +37,9 @@ pub enum WorkspaceError {
         source: io::Error,
     },
     /// A tool failed.
-    #[error("`{tool}` failed for `{path}`: {output}; remedy: check that e2fsprogs and mount are installed and that loop devices exist (`modprobe loop`), or set `workspace.allow_unlimited` in docker/config.json")]
+    #[error(
+        "`{tool}` failed for `{path}`: {output}; remedy: check that e2fsprogs and mount are installed and that loop devices exist (`modprobe loop`), or set `workspace.allow_unlimited` in docker/config.json"
+    )]
     Tool {
         /// Which.
         tool: &'static str,
@@ -45,7 +49,9 @@ pub enum WorkspaceError {
         output: String,
     },
     /// Files from a time without a limit would be hidden.
-    #[error("`{path}` holds files but has no file system of its own; remedy: move them away, start the pack, and move them back")]
+    #[error(
+        "`{path}` holds files but has no file system of its own; remedy: move them away, start the pack, and move them back"
+    )]
     Occupied {
         /// Which directory.
         path: PathBuf,
@@ -93,7 +99,12 @@ impl Workspaces {
     ///
     /// # Errors
     /// When it cannot be made, or cannot be limited and that is not allowed.
-    pub async fn prepare(&self, pack: &PackId, gid: u32, bytes: u64) -> Result<Workspace, WorkspaceError> {
+    pub async fn prepare(
+        &self,
+        pack: &PackId,
+        gid: u32,
+        bytes: u64,
+    ) -> Result<Workspace, WorkspaceError> {
         let (point, image) = self.paths(pack);
         fs::DirBuilder::new()
             .recursive(true)
@@ -127,7 +138,9 @@ impl Workspaces {
         if !image.exists() {
             let mut entries = fs::read_dir(point).map_err(failed("list", point))?;
             if entries.next().is_some() && !self.allow_unlimited {
-                return Err(WorkspaceError::Occupied { path: point.to_owned() });
+                return Err(WorkspaceError::Occupied {
+                    path: point.to_owned(),
+                });
             }
             make(image, bytes).await?;
         } else {
@@ -135,10 +148,24 @@ impl Workspaces {
         }
         let (from, to) = (image.as_os_str(), point.as_os_str());
         let options = "loop,nosuid,nodev,noatime".as_ref();
-        tool("mount", image, &["-t".as_ref(), "ext4".as_ref(), "-o".as_ref(), options, from, to]).await?;
+        tool(
+            "mount",
+            image,
+            &[
+                "-t".as_ref(),
+                "ext4".as_ref(),
+                "-o".as_ref(),
+                options,
+                from,
+                to,
+            ],
+        )
+        .await?;
         let lost = point.join("lost+found");
         match fs::remove_dir(&lost) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &lost)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &lost)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -172,13 +199,19 @@ fn is_mounted(point: &Path) -> Result<bool, WorkspaceError> {
 /// off half-way is never mounted.
 async fn make(image: &Path, bytes: u64) -> Result<(), WorkspaceError> {
     let parent = image.parent().unwrap_or(Path::new("/"));
-    let fresh = tempfile::NamedTempFile::new_in(parent).map_err(failed("make a file in", parent))?;
-    fresh.as_file().set_len(bytes).map_err(failed("size", fresh.path()))?;
+    let fresh =
+        tempfile::NamedTempFile::new_in(parent).map_err(failed("make a file in", parent))?;
+    fresh
+        .as_file()
+        .set_len(bytes)
+        .map_err(failed("size", fresh.path()))?;
     let options = ["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,nodiscard"];
     let mut arguments: Vec<&std::ffi::OsStr> = options.iter().map(AsRef::as_ref).collect();
     arguments.push(fresh.path().as_os_str());
     tool("mkfs.ext4", image, &arguments).await?;
-    fresh.persist(image).map_err(|error| failed("name", image)(error.error))?;
+    fresh
+        .persist(image)
+        .map_err(|error| failed("name", image)(error.error))?;
     Ok(())
 }
 
@@ -187,16 +220,29 @@ async fn enlarge(image: &Path, bytes: u64) -> Result<(), WorkspaceError> {
     if size >= bytes {
         return Ok(());
     }
-    let file = fs::File::options().write(true).open(image).map_err(failed("open", image))?;
+    let file = fs::File::options()
+        .write(true)
+        .open(image)
+        .map_err(failed("open", image))?;
     file.set_len(bytes).map_err(failed("enlarge", image))?;
     // It repairs what it safely can and leaves 1 then, which is fine.
-    if let Err(error) = tool("e2fsck", image, &["-f".as_ref(), "-p".as_ref(), image.as_os_str()]).await {
+    if let Err(error) = tool(
+        "e2fsck",
+        image,
+        &["-f".as_ref(), "-p".as_ref(), image.as_os_str()],
+    )
+    .await
+    {
         tracing::info!(%error, "the work area was checked");
     }
     tool("resize2fs", image, &[image.as_os_str()]).await
 }
 
-async fn tool(name: &'static str, image: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(), WorkspaceError> {
+async fn tool(
+    name: &'static str,
+    image: &Path,
+    arguments: &[&std::ffi::OsStr],
+) -> Result<(), WorkspaceError> {
     let refused = |output| WorkspaceError::Tool {
         tool: name,
         path: image.to_owned(),
@@ -214,7 +260,11 @@ async fn tool(name: &'static str, image: &Path, arguments: &[&std::ffi::OsStr]) 
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ran.stderr);
-    let words: Vec<String> = words.lines().map(plain).filter(|line| !line.is_empty()).collect();
+    let words: Vec<String> = words
+        .lines()
+        .map(plain)
+        .filter(|line| !line.is_empty())
+        .collect();
     Err(refused(words.join("; ")))
 }
 
@@ -231,7 +281,10 @@ mod tests {
         let area = areas.prepare(&pack, 200_000, 8 << 20).await.unwrap();
         assert!(area.limited);
         let about = fs::metadata(&area.path).unwrap();
-        assert_eq!((about.uid(), about.gid(), about.mode() & 0o7777), (0, 200_000, 0o2770));
+        assert_eq!(
+            (about.uid(), about.gid(), about.mode() & 0o7777),
+            (0, 200_000, 0o2770)
+        );
         assert_eq!(fs::read_dir(&area.path).unwrap().count(), 0);
         fs::write(area.path.join("kept"), "yes").unwrap();
         let full = fs::write(area.path.join("large"), vec![1; 16 << 20]).unwrap_err();
@@ -254,7 +307,10 @@ mod tests {
         fs::create_dir(home.path().join("p")).unwrap();
         fs::write(home.path().join("p/old"), "x").unwrap();
         let areas = Workspaces::new(home.path().into(), false);
-        let error = areas.prepare(&"p".parse().unwrap(), 200_000, 8 << 20).await.unwrap_err();
+        let error = areas
+            .prepare(&"p".parse().unwrap(), 200_000, 8 << 20)
+            .await
+            .unwrap_err();
         assert!(matches!(error, WorkspaceError::Occupied { .. }));
     }
 }

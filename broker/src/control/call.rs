@@ -59,8 +59,8 @@ impl ControlService {
         let invocation = Arc::new(Invocation::new(next_invocation()));
         self.admin(actor, "call", invocation.id(), Some(&component))
             .await?;
-        let timeout = (request.timeout_ms > 0)
-            .then(|| Duration::from_millis(u64::from(request.timeout_ms)));
+        let timeout =
+            (request.timeout_ms > 0).then(|| Duration::from_millis(u64::from(request.timeout_ms)));
         let report = pool.call(Arc::clone(&invocation), args, timeout).await;
         let argv = [pool.spec().interpreter.clone(), pool.spec().entry.clone()];
         self.packs.broker().executions().write(&Execution {

@@ -56,14 +56,22 @@ impl ControlService {
             Ok(ids) => {
                 for id in ids {
                     match Pack::load(&broker.layout().packs(), &id) {
-                        Err(error) => findings.error("pack", error.to_string(), "correct its pack.json"),
+                        Err(error) => {
+                            findings.error("pack", error.to_string(), "correct its pack.json")
+                        }
                         Ok(pack) => {
                             for component in &pack.manifest.components {
                                 if policy.set.grant(&component.id).is_none() {
                                     findings.warning(
                                         "grant",
-                                        format!("`{}` has no valid grant and is denied everything", component.id),
-                                        &format!("packctl grant add {} PERMISSION VALUE", component.id),
+                                        format!(
+                                            "`{}` has no valid grant and is denied everything",
+                                            component.id
+                                        ),
+                                        &format!(
+                                            "packctl grant add {} PERMISSION VALUE",
+                                            component.id
+                                        ),
                                     );
                                 }
                             }
@@ -106,7 +114,10 @@ async fn engine(broker: &Broker, findings: &mut Findings) {
                 "engine",
                 format!(
                     "Docker {}, API {}, cgroup v{} ({})",
-                    facts.engine_version, facts.api_version, facts.cgroup_version, facts.cgroup_driver
+                    facts.engine_version,
+                    facts.api_version,
+                    facts.cgroup_version,
+                    facts.cgroup_driver
                 ),
             );
             if !facts.seccomp {
@@ -127,7 +138,10 @@ async fn engine(broker: &Broker, findings: &mut Findings) {
 
 fn audit(broker: &Broker, findings: &mut Findings) {
     match broker.audit().health() {
-        Ok(health) => findings.ok("audit log", format!("{} records, {} signed", health.records, health.signed)),
+        Ok(health) => findings.ok(
+            "audit log",
+            format!("{} records, {} signed", health.records, health.signed),
+        ),
         Err(error) => findings.error(
             "audit log",
             format!("it cannot be written, so every request is denied: {error}"),
@@ -181,7 +195,11 @@ fn host(broker: &Broker, findings: &mut Findings) {
         findings.ok("kernel", kernel.trim().to_owned());
     }
     if !Path::new("/dev/fuse").exists() {
-        findings.warning("kernel", "there is no /dev/fuse".to_owned(), "modprobe fuse");
+        findings.warning(
+            "kernel",
+            "there is no /dev/fuse".to_owned(),
+            "modprobe fuse",
+        );
     }
     match available_memory() {
         Some(bytes) if bytes < LITTLE_MEMORY => findings.warning(
@@ -198,7 +216,10 @@ fn host(broker: &Broker, findings: &mut Findings) {
     if free < LITTLE_DISK {
         findings.warning(
             "disk",
-            format!("only {} MB are left for the audit log", free / (1024 * 1024)),
+            format!(
+                "only {} MB are left for the audit log",
+                free / (1024 * 1024)
+            ),
             "make room on the disk of the state directory; a full disk denies every request",
         );
     }

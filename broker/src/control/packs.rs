@@ -44,7 +44,8 @@ impl ControlService {
         let actor = actor(&request)?;
         let wanted = self.wanted(&request.into_inner().packs, step)?;
         for pack in &wanted {
-            self.admin(actor, step.as_str(), pack.as_str(), None).await?;
+            self.admin(actor, step.as_str(), pack.as_str(), None)
+                .await?;
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let at_once = self.packs.broker().config().start.concurrency.get();
@@ -54,7 +55,9 @@ impl ControlService {
             let (sender, turns) = (sender.clone(), Arc::clone(&turns));
             // A task of its own: a terminal that goes away stops nothing half-way.
             tokio::spawn(async move {
-                let Ok(_turn) = turns.acquire().await else { return };
+                let Ok(_turn) = turns.acquire().await else {
+                    return;
+                };
                 one(&packs, pack, step, &sender).await;
             });
         }
@@ -82,7 +85,11 @@ impl ControlService {
                 "`{pack}` does not run; remedy: packctl up {pack}"
             )));
         };
-        let lines = if request.lines == 0 { 200 } else { request.lines };
+        let lines = if request.lines == 0 {
+            200
+        } else {
+            request.lines
+        };
         let logs = self
             .packs
             .broker()
@@ -119,7 +126,10 @@ async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
             (built.image.to_string(), String::new(), changed)
         }),
         Step::Up => packs.up(&pack, &mut progress).await.map(|up| {
-            let (image, container) = (up.running.image.to_string(), up.running.container.to_string());
+            let (image, container) = (
+                up.running.image.to_string(),
+                up.running.container.to_string(),
+            );
             (image, container, up.changed)
         }),
         Step::Down => packs

@@ -46,7 +46,11 @@ impl ControlService {
                     message: shown.message,
                     container_id: text(shown.running.as_ref().map(|r| &r.container)),
                     image_id: text(shown.running.as_ref().map(|r| &r.image)),
-                    started: shown.running.as_ref().map(|r| r.started.clone()).unwrap_or_default(),
+                    started: shown
+                        .running
+                        .as_ref()
+                        .map(|r| r.started.clone())
+                        .unwrap_or_default(),
                 }
             })
             .collect();
@@ -97,7 +101,12 @@ impl ControlService {
 
 fn uid_of(running: Option<&Running>, component: &rumi_policy::ComponentId) -> u32 {
     running
-        .and_then(|running| running.components.iter().find(|c| c.component == *component))
+        .and_then(|running| {
+            running
+                .components
+                .iter()
+                .find(|c| c.component == *component)
+        })
         .map_or(0, |user| user.uid)
 }
 

@@ -42,7 +42,10 @@ impl Handler<Network> for FetchHandler {
             })?;
         let own = outbound::own_addresses(resolver, &addresses).map_err(|error| {
             tracing::error!(%error, "the host's own addresses cannot be read");
-            Refusal::failed(Failure::Internal, "the host's own addresses cannot be read, so no address can be judged")
+            Refusal::failed(
+                Failure::Internal,
+                "the host's own addresses cannot be read, so no address can be judged",
+            )
         })?;
         let found = NetworkFound {
             addresses,

@@ -51,13 +51,19 @@ impl Handler<Terminal> for TerminalHandler {
         let broker = context.broker;
         let (image, programs) = broker.sandbox_programs().await.map_err(|error| {
             tracing::error!(%error, "the sandbox image cannot be used");
-            Refusal::failed(Failure::Unavailable, "the sandbox image cannot be used; the admin's `packctl doctor` says why")
+            Refusal::failed(
+                Failure::Unavailable,
+                "the sandbox image cannot be used; the admin's `packctl doctor` says why",
+            )
         })?;
         let resolve = |name: &str| -> Option<AbsPath> { programs.resolve(name)?.parse().ok() };
         let program = resolve(ask.program().as_str()).ok_or_else(|| {
             Refusal::failed(
                 Failure::NotFound,
-                format!("`{}` is not a program of the sandbox image", ask.program().as_str().escape_debug()),
+                format!(
+                    "`{}` is not a program of the sandbox image",
+                    ask.program().as_str().escape_debug()
+                ),
             )
         })?;
         let found = TerminalFound {
@@ -131,7 +137,10 @@ impl Handler<Terminal> for TerminalHandler {
         };
         let result = ended.map_err(|error| {
             tracing::error!(%error, "a sandbox failed");
-            Refusal::failed(Failure::Unavailable, "the sandbox could not be run; the broker's log says why")
+            Refusal::failed(
+                Failure::Unavailable,
+                "the sandbox could not be run; the broker's log says why",
+            )
         });
         if let Ok(outcome) = &result {
             context.broker.executions().write(&Execution {

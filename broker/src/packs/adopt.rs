@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rumi_policy::PackId;
 use tokio::sync::mpsc;
 
-use super::{start::cgroup_of, Live, Pack, Packs, Phase, StartError, staff};
+use super::{Live, Pack, Packs, Phase, StartError, staff, start::cgroup_of};
 use crate::container::{ContainerId, Event, PackUids, Running, Watch};
 
 /// Events that may wait while a reconciliation runs.
@@ -52,7 +52,10 @@ impl Packs {
     async fn reconcile(self: &Arc<Self>, listed: Vec<Running>) {
         for shown in self.shown(&[]) {
             let Some(known) = shown.running else { continue };
-            if !listed.iter().any(|running| running.container == known.container) {
+            if !listed
+                .iter()
+                .any(|running| running.container == known.container)
+            {
                 self.removed(&shown.id, &known.container);
             }
         }
@@ -77,7 +80,10 @@ impl Packs {
             return Ok(());
         };
         if running.pid().is_none() {
-            entry.set(Phase::Failed, "its container has ended; start it again with: packctl up");
+            entry.set(
+                Phase::Failed,
+                "its container has ended; start it again with: packctl up",
+            );
             return Ok(());
         }
         let pack = Arc::new(Pack::load(&self.broker.layout().packs(), &running.pack)?);
@@ -85,7 +91,9 @@ impl Packs {
             gid: running.gid,
             components: running.components.clone(),
         };
-        self.broker.uids().adopt(&running.pack, uids.gid, &uids.components)?;
+        self.broker
+            .uids()
+            .adopt(&running.pack, uids.gid, &uids.components)?;
         let (pools, identities, listeners) = self.listen(&pack, &uids)?;
         for identity in &identities {
             identity.enter(running.container.as_str());

@@ -65,7 +65,9 @@ pub enum LoadError {
         source: ManifestError,
     },
     /// Its manifest is another pack's.
-    #[error("docker/packs/{pack}/pack.json: `id` is `{named}`; it must be `{pack}`, as the directory is called")]
+    #[error(
+        "docker/packs/{pack}/pack.json: `id` is `{named}`; it must be `{pack}`, as the directory is called"
+    )]
     OtherId {
         /// The pack.
         pack: PackId,
@@ -73,7 +75,9 @@ pub enum LoadError {
         named: PackId,
     },
     /// A component's file is not there.
-    #[error("docker/packs/{pack}/pack.json: `entry` of `{component}` names `{entry}`, which is no file of the pack")]
+    #[error(
+        "docker/packs/{pack}/pack.json: `entry` of `{component}` names `{entry}`, which is no file of the pack"
+    )]
     NoEntry {
         /// The pack.
         pack: PackId,
@@ -83,7 +87,9 @@ pub enum LoadError {
         entry: String,
     },
     /// A component's name is too long for a socket.
-    #[error("docker/packs/{pack}/pack.json: `{component}` is longer than {LONGEST_COMPONENT} bytes; shorten the pack's or the component's name")]
+    #[error(
+        "docker/packs/{pack}/pack.json: `{component}` is longer than {LONGEST_COMPONENT} bytes; shorten the pack's or the component's name"
+    )]
     LongName {
         /// The pack.
         pack: PackId,
@@ -91,7 +97,9 @@ pub enum LoadError {
         component: ComponentId,
     },
     /// A component's schema is none.
-    #[error("docker/packs/{pack}/pack.json: `schema` of `{component}` is no valid JSON Schema: {message}")]
+    #[error(
+        "docker/packs/{pack}/pack.json: `schema` of `{component}` is no valid JSON Schema: {message}"
+    )]
     Schema {
         /// The pack.
         pack: PackId,
@@ -185,18 +193,24 @@ impl Pack {
             Requirements::None => SYSTEM_PYTHON,
             Requirements::File(_) | Requirements::Lines(_) => VENV_PYTHON,
         };
-        let memory_mb = component.memory_mb.map_or(config.tool.memory_mb.get(), u64::from);
+        let memory_mb = component
+            .memory_mb
+            .map_or(config.tool.memory_mb.get(), u64::from);
         let pids = self
             .manifest
             .limits
             .pids
-            .map_or(config.pack.pids.get(), |asked| asked.min(config.pack.pids.get()))
+            .map_or(config.pack.pids.get(), |asked| {
+                asked.min(config.pack.pids.get())
+            })
             .min(CALL_PIDS);
         ToolSpec {
             component: component.id.clone(),
             interpreter: interpreter.to_owned(),
             entry: format!("{CODE}/{}", component.entry),
-            timeout: Duration::from_millis(component.timeout_ms.unwrap_or(config.tool.timeout_ms.get())),
+            timeout: Duration::from_millis(
+                component.timeout_ms.unwrap_or(config.tool.timeout_ms.get()),
+            ),
             memory_bytes: memory_mb * 1024 * 1024,
             pids: u64::from(pids),
             output_bytes: config.tool.max_output.bytes(),
@@ -209,7 +223,8 @@ fn read_manifest(directory: &Path, pack: &PackId) -> Result<Manifest, LoadError>
     use std::io::Read as _;
     let path = directory.join("pack.json");
     let mut bytes = Vec::new();
-    let read = fs::File::open(&path).and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut bytes));
+    let read =
+        fs::File::open(&path).and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut bytes));
     match read {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

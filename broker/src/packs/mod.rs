@@ -14,11 +14,7 @@ use std::{
 
 use rumi_policy::{ComponentId, PackId};
 
-pub use self::{
-    load::{LoadError, Pack},
-    schema::ArgumentsError,
-    start::{Progress, StartError},
-};
+pub use self::{load::Pack, start::StartError};
 use crate::{broker::Broker, container::Running, server::Listener, workers::Pool};
 
 /// All packs, by name.

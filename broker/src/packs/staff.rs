@@ -20,7 +20,12 @@ const AWAY: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Looks after one worker for as long as its pool has its container.
-pub(super) fn look_after(engine: &Engine, running: &Running, component: &ComponentId, pool: &Arc<Pool>) {
+pub(super) fn look_after(
+    engine: &Engine,
+    running: &Running,
+    component: &ComponentId,
+    pool: &Arc<Pool>,
+) {
     let care = Care {
         engine: engine.clone(),
         running: running.clone(),
@@ -41,7 +46,10 @@ impl Care {
     async fn run(self) {
         let mut pause = AWAY;
         while let Some(pool) = self.pool.upgrade().filter(|pool| pool.in_container()) {
-            if tokio::time::timeout(pause, pool.wait_attached()).await.is_ok() {
+            if tokio::time::timeout(pause, pool.wait_attached())
+                .await
+                .is_ok()
+            {
                 pause = AWAY;
                 pool.wait_detached().await;
                 continue;
@@ -51,7 +59,11 @@ impl Care {
             }
             drop(pool);
             tracing::warn!(component = %self.component, "starting a worker anew");
-            if let Err(error) = self.engine.exec_worker(&self.running, &self.component).await {
+            if let Err(error) = self
+                .engine
+                .exec_worker(&self.running, &self.component)
+                .await
+            {
                 tracing::warn!(component = %self.component, %error, "a worker could not be started");
             }
             pause = (pause * 2).min(LONGEST_PAUSE);

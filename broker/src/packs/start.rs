@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumi_policy::{PackId, manifest::{ComponentManifest, Requirements}};
+use rumi_policy::{
+    PackId,
+    manifest::{ComponentManifest, Requirements},
+};
 
 use super::{Entry, Live, Pack, Packs, Phase, limits, load::LoadError, staff};
 use crate::{

@@ -23,7 +23,9 @@ pub struct Root {
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// It is not there, or not a directory, or its path goes through a symlink.
-    #[error("the granted directory `{path}` cannot be opened; grants take real paths, without symlinks")]
+    #[error(
+        "the granted directory `{path}` cannot be opened; grants take real paths, without symlinks"
+    )]
     Open {
         /// As granted.
         path: AbsPath,
@@ -31,7 +33,9 @@ pub enum RootError {
         source: io::Error,
     },
     /// Another directory lies there now.
-    #[error("the granted directory `{path}` was replaced by another since the grant was read; touch the grant's file with a change to grant the new one")]
+    #[error(
+        "the granted directory `{path}` was replaced by another since the grant was read; touch the grant's file with a change to grant the new one"
+    )]
     Replaced {
         /// As granted.
         path: AbsPath,

@@ -22,7 +22,9 @@ const STORM: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// inotify refused.
-    #[error("cannot watch the policy directories; is fs.inotify.max_user_instances exhausted? (sysctl fs.inotify)")]
+    #[error(
+        "cannot watch the policy directories; is fs.inotify.max_user_instances exhausted? (sysctl fs.inotify)"
+    )]
     Notify(#[from] notify::Error),
     /// No thread.
     #[error("cannot start the thread that watches the policy")]
@@ -52,8 +54,13 @@ pub(super) fn start(
                 )))
         );
         if !ours {
-            // A full channel means that a reading is due anyway.
-            drop(wake.try_send(()));
+            match wake.try_send(()) {
+                // A full channel means that a reading is due anyway.
+                Ok(()) | Err(mpsc::TrySendError::Full(())) => {}
+                Err(mpsc::TrySendError::Disconnected(())) => {
+                    tracing::error!("nobody reads the policy anew any more");
+                }
+            }
         }
     })?;
     let layout = &store.layout;

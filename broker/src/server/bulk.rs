@@ -41,7 +41,11 @@ async fn begin_download(connection: &Connection, query: &str) -> Result<Response
     let mut response = boxed(Response::new(body));
     let headers = response.headers_mut();
     set_number(headers, header::CONTENT_LENGTH, start.length);
-    set_number(headers, header::HeaderName::from_static("rumi-file-size"), start.size);
+    set_number(
+        headers,
+        header::HeaderName::from_static("rumi-file-size"),
+        start.size,
+    );
     headers.insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("application/octet-stream"),
@@ -99,7 +103,10 @@ fn parse(query: &str, known: &[&str]) -> Result<HashMap<String, String>, Status>
                 known.join(", ")
             )));
         }
-        if parameters.insert(name.to_owned(), unescape(value)?).is_some() {
+        if parameters
+            .insert(name.to_owned(), unescape(value)?)
+            .is_some()
+        {
             return Err(Status::invalid_argument(format!("`{name}` is given twice")));
         }
     }

@@ -16,11 +16,11 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use rumi_audit::Peer;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use rumi_audit::Peer;
 use tokio_util::sync::CancellationToken;
 
 use super::route::Routes;
@@ -170,7 +170,10 @@ impl Accept {
         };
         let peer = Peer {
             uid: credentials.uid(),
-            pid: credentials.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+            pid: credentials
+                .pid()
+                .and_then(|pid| u32::try_from(pid).ok())
+                .unwrap_or(0),
         };
         let call = self.pool.slot_of(peer.pid);
         let caller = Caller::new(Arc::clone(&self.identity), peer, call);

@@ -51,7 +51,9 @@ impl Routes {
     ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> {
         let mut routes = self.clone();
         Box::pin(async move {
-            let answered = AssertUnwindSafe(routes.dispatch(request)).catch_unwind().await;
+            let answered = AssertUnwindSafe(routes.dispatch(request))
+                .catch_unwind()
+                .await;
             Ok(answered.unwrap_or_else(|_| {
                 tracing::error!("a request ended in a panic");
                 boxed(connect::error(&Status::internal(

@@ -14,7 +14,10 @@ use crate::workers::WorkerConnection;
 const PROTOCOL: &str = "rumi-spare";
 
 /// Answers the upgrade and hands the stream to the component's pool.
-pub(super) fn upgrade(worker: &WorkerConnection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) fn upgrade(
+    worker: &WorkerConnection,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let asked = request
         .headers()
         .get(header::UPGRADE)
@@ -37,9 +40,8 @@ pub(super) fn upgrade(worker: &WorkerConnection, request: Request<Incoming>) -> 
         header::CONNECTION,
         header::HeaderValue::from_static("upgrade"),
     );
-    response.headers_mut().insert(
-        header::UPGRADE,
-        header::HeaderValue::from_static(PROTOCOL),
-    );
+    response
+        .headers_mut()
+        .insert(header::UPGRADE, header::HeaderValue::from_static(PROTOCOL));
     response
 }

@@ -13,7 +13,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::pool::Pool;
 
-
 /// Commands that may wait for a worker that does not read.
 const COMMANDS: usize = 64;
 

@@ -78,14 +78,21 @@ impl Pool {
         timeout: Option<Duration>,
     ) -> CallReport {
         let pool = Arc::clone(self);
-        let limit = timeout.unwrap_or(self.spec().timeout).min(self.spec().timeout);
+        let limit = timeout
+            .unwrap_or(self.spec().timeout)
+            .min(self.spec().timeout);
         let running = tokio::spawn(async move { pool.run(invocation, &args, limit).await });
         running
             .await
             .unwrap_or_else(|error| not_started("internal", &error.to_string()))
     }
 
-    async fn run(&self, invocation: Arc<Invocation>, args: &RawValue, limit: Duration) -> CallReport {
+    async fn run(
+        &self,
+        invocation: Arc<Invocation>,
+        args: &RawValue,
+        limit: Duration,
+    ) -> CallReport {
         let mut spare = match self.take(PATIENCE).await {
             Ok(spare) => spare,
             Err(error) => return not_started("worker_unavailable", &error.to_string()),

@@ -7,6 +7,5 @@ mod pool;
 mod spare;
 
 pub use attach::WorkerConnection;
-pub use call::{CallReport, Stopped};
-pub use frame::ToolError;
-pub use pool::{Pool, PoolStatus, ToolSpec};
+pub use call::CallReport;
+pub use pool::{Pool, ToolSpec};

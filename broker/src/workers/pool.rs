@@ -12,8 +12,8 @@ use std::{
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use rumi_policy::ComponentId;
 use rumi_audit::Peer;
+use rumi_policy::ComponentId;
 use rumi_proto::v1::{self, worker_command::Command};
 use tokio::sync::{Notify, mpsc};
 use tonic::Status;
@@ -103,7 +103,11 @@ pub(super) struct Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        if state.worker.as_ref().is_some_and(|w| w.number == self.number) {
+        if state
+            .worker
+            .as_ref()
+            .is_some_and(|w| w.number == self.number)
+        {
             state.worker = None;
             state.ordered.clear();
             state.wiping = None;
@@ -215,7 +219,7 @@ impl Pool {
         self.state().slots.get(name)?.upgrade()
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic ends one request; the state behind the lock is counted, never half-written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -254,7 +258,11 @@ impl Pool {
     pub(super) fn order(&self) {
         let has_cgroup = self.in_container();
         let mut state = self.state();
-        while state.ordered.front().is_some_and(|at| at.elapsed() > LOST_AFTER) {
+        while state
+            .ordered
+            .front()
+            .is_some_and(|at| at.elapsed() > LOST_AFTER)
+        {
             state.ordered.pop_front();
         }
         if !has_cgroup {
@@ -337,7 +345,11 @@ impl Pool {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
             .ok_or("its container is not known yet")?;
-        let name = format!("{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "{}-{}",
+            std::process::id(),
+            self.next.fetch_add(1, Ordering::Relaxed)
+        );
         let slot = Arc::new(CallSlot::default());
         {
             let mut state = self.state();

@@ -35,11 +35,9 @@ pub(super) struct Spare {
 impl Drop for Spare {
     fn drop(&mut self) {
         if let Some(cgroup) = self.cgroup.take() {
-            let ending = async move { drop(end(cgroup).await) };
-            match tokio::runtime::Handle::try_current() {
-                Ok(handle) => drop(handle.spawn(ending)),
-                // Outside of a runtime, which is at shutdown: the next start's sweep ends it.
-                Err(_) => drop(ending),
+            // Outside of a runtime, which is at shutdown, the next start's sweep ends it.
+            if let Ok(handle) = tokio::runtime::Handle::try_current() {
+                handle.spawn(end(cgroup));
             }
         }
     }
@@ -79,7 +77,8 @@ impl Spare {
                 stream
             },
         };
-        let loaded = tokio::time::timeout(LOAD, frame::read::<_, FromSpare>(&mut spare.stream)).await;
+        let loaded =
+            tokio::time::timeout(LOAD, frame::read::<_, FromSpare>(&mut spare.stream)).await;
         spare.broken = match loaded {
             Ok(Ok(said)) => match said.says {
                 SpareSays::Ready => None,
@@ -105,7 +104,9 @@ impl Spare {
         let starved = self.cgroup.as_ref().is_some_and(CallCgroup::oom_killed);
         if starved {
             ToolError {
-                message: "the tool ran out of memory while it loaded; raise memory_mb in its pack.json".to_owned(),
+                message:
+                    "the tool ran out of memory while it loaded; raise memory_mb in its pack.json"
+                        .to_owned(),
                 kind: "memory".to_owned(),
             }
         } else {

@@ -41,10 +41,17 @@ impl CallCgroup {
     ///
     /// # Errors
     /// When the kernel refuses; nothing is left then.
-    pub fn create(container: &ContainerCgroup, name: &str, memory_bytes: u64, pids: u64) -> Result<Self, CgroupError> {
+    pub fn create(
+        container: &ContainerCgroup,
+        name: &str,
+        memory_bytes: u64,
+        pids: u64,
+    ) -> Result<Self, CgroupError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
-            return Err(CgroupError::Name { name: name.to_owned() });
+            return Err(CgroupError::Name {
+                name: name.to_owned(),
+            });
         }
         // Removed again by its drop when a later step fails.
         let call = Self::existing(container, name);
@@ -74,7 +81,11 @@ impl CallCgroup {
                 write_if_there(&dir.join("memory.oom.group"), "1")?;
                 write(&dir.join("pids.max"), &pids)
             }
-            Layout::V1 { memory, pids: processes, .. } => {
+            Layout::V1 {
+                memory,
+                pids: processes,
+                ..
+            } => {
                 let memory = self.below(memory);
                 write(&memory.join("memory.limit_in_bytes"), &bytes)?;
                 write_if_there(&memory.join("memory.memsw.limit_in_bytes"), &bytes)?;
@@ -88,7 +99,11 @@ impl CallCgroup {
     }
 
     fn directories(&self) -> Vec<PathBuf> {
-        self.container.directories().iter().map(|dir| self.below(dir)).collect()
+        self.container
+            .directories()
+            .iter()
+            .map(|dir| self.below(dir))
+            .collect()
     }
 
     /// Moves a process of the container into the groups; what it starts stays with it.
@@ -133,13 +148,18 @@ impl CallCgroup {
             Layout::V2 { dir } => self.below(dir).join("memory.events"),
             Layout::V1 { memory, .. } => self.below(memory).join("memory.oom_control"),
         };
-        read(&file).ok().and_then(|text| keyed(&text, "oom_kill")).is_some_and(|kills| kills > 0)
+        read(&file)
+            .ok()
+            .and_then(|text| keyed(&text, "oom_kill"))
+            .is_some_and(|kills| kills > 0)
     }
 
     /// Whether no process lives in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.directories().iter().all(|dir| self.processes(dir).is_empty())
+        self.directories()
+            .iter()
+            .all(|dir| self.processes(dir).is_empty())
     }
 
     fn processes(&self, dir: &Path) -> Vec<i32> {
@@ -154,14 +174,23 @@ impl CallCgroup {
     /// When the kernel refuses.
     pub fn kill(&self) -> Result<(), CgroupError> {
         let killed = match &self.container.layout {
-            Layout::V2 { dir } | Layout::V1 { killer: Killer::Unified(dir), .. } => {
-                write(&self.below(dir).join("cgroup.kill"), "1")
-            }
-            Layout::V1 { killer: Killer::Freezer(dir), .. } => self.kill_frozen(&self.below(dir)),
+            Layout::V2 { dir }
+            | Layout::V1 {
+                killer: Killer::Unified(dir),
+                ..
+            } => write(&self.below(dir).join("cgroup.kill"), "1"),
+            Layout::V1 {
+                killer: Killer::Freezer(dir),
+                ..
+            } => self.kill_frozen(&self.below(dir)),
         };
         match killed {
             // Removed already: nothing can live in it.
-            Err(CgroupError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(CgroupError::File { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(())
+            }
             other => other,
         }
     }
@@ -256,7 +285,9 @@ impl Drop for CallCgroup {
 fn write_if_there(path: &Path, text: &str) -> Result<(), CgroupError> {
     match write(path, text) {
         // Swap accounting can be off, and old kernels lack the other.
-        Err(CgroupError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(CgroupError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(())
+        }
         other => other,
     }
 }

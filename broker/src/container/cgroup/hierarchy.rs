@@ -34,9 +34,7 @@ pub struct ContainerCgroup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
     /// One hierarchy for all.
-    V2 {
-        dir: PathBuf,
-    },
+    V2 { dir: PathBuf },
     /// One a controller.
     V1 {
         memory: PathBuf,
@@ -78,9 +76,12 @@ impl ContainerCgroup {
                 let path = group_path(text, Some(controller))?;
                 directory(table, Some(controller), path)
             };
-            let need = |controller| v1(controller).ok_or(CgroupError::NoController { controller, pid });
+            let need =
+                |controller| v1(controller).ok_or(CgroupError::NoController { controller, pid });
             // A container that lives in the root of v2 has no group there to hang calls below.
-            let unified = unified.filter(|path| *path != "/").and_then(|path| directory(table, None, path));
+            let unified = unified
+                .filter(|path| *path != "/")
+                .and_then(|path| directory(table, None, path));
             let killer = match unified.filter(|dir| dir.join("cgroup.kill").exists()) {
                 Some(dir) => Killer::Unified(dir),
                 None => Killer::Freezer(need("freezer")?),
@@ -95,7 +96,10 @@ impl ContainerCgroup {
                 path: without_leaf(path).to_owned(),
             });
         }
-        let missing = CgroupError::NoController { controller: "memory", pid };
+        let missing = CgroupError::NoController {
+            controller: "memory",
+            pid,
+        };
         let Some(path) = unified.map(without_leaf).filter(|path| *path != "/") else {
             return Err(missing);
         };
@@ -117,7 +121,10 @@ impl ContainerCgroup {
             return Ok(());
         };
         let wanted = read(&dir.join("cgroup.subtree_control"))?;
-        if ["memory", "pids"].iter().all(|name| wanted.split_whitespace().any(|on| on == *name)) {
+        if ["memory", "pids"]
+            .iter()
+            .all(|name| wanted.split_whitespace().any(|on| on == *name))
+        {
             return Ok(());
         }
         let leaf = dir.join(LEAF);
@@ -139,7 +146,8 @@ impl ContainerCgroup {
             }
             match write(&dir.join("cgroup.subtree_control"), "+memory +pids") {
                 // A process was forked in the meantime.
-                Err(CgroupError::File { source, .. }) if is(&source, Errno::BUSY) && Instant::now() < end => {}
+                Err(CgroupError::File { source, .. })
+                    if is(&source, Errno::BUSY) && Instant::now() < end => {}
                 other => return other,
             }
         }
@@ -156,7 +164,8 @@ impl ContainerCgroup {
             Layout::V2 { .. } => None,
         };
         Ok(group_path(&text, controller).is_some_and(|path| {
-            path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(&self.path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }))
     }
 
@@ -169,7 +178,10 @@ impl ContainerCgroup {
         for dir in self.directories() {
             for entry in fs::read_dir(&dir).map_err(CgroupError::file("list", &dir))? {
                 let name = entry.map_err(CgroupError::file("list", &dir))?.file_name();
-                if let Some(name) = name.to_str().and_then(|name| name.strip_prefix(CALL_PREFIX)) {
+                if let Some(name) = name
+                    .to_str()
+                    .and_then(|name| name.strip_prefix(CALL_PREFIX))
+                {
                     names.insert(name.to_owned());
                 }
             }
@@ -193,7 +205,12 @@ impl ContainerCgroup {
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         match &self.layout {
             Layout::V2 { dir } => vec![dir.clone()],
-            Layout::V1 { memory, pids, killer, .. } => {
+            Layout::V1 {
+                memory,
+                pids,
+                killer,
+                ..
+            } => {
                 let (Killer::Unified(killer) | Killer::Freezer(killer)) = killer;
                 let mut dirs = vec![memory.clone(), pids.clone(), killer.clone()];
                 // Controllers can share one hierarchy.
@@ -234,7 +251,9 @@ fn group_path<'a>(text: &'a str, controller: Option<&str>) -> Option<&'a str> {
 
 /// PID 1 of a prepared container lives one level deeper.
 fn without_leaf(path: &str) -> &str {
-    path.strip_suffix(LEAF).and_then(|path| path.strip_suffix('/')).unwrap_or(path)
+    path.strip_suffix(LEAF)
+        .and_then(|path| path.strip_suffix('/'))
+        .unwrap_or(path)
 }
 
 /// The directory of a group's path, by way of where its hierarchy is mounted.
@@ -271,7 +290,10 @@ impl HeldProcess {
     pub(super) fn still_lives(&self) -> Result<(), CgroupError> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         match poll(&mut polled, Some(&now)) {
             Ok(0) => Ok(()),
             _ => Err(CgroupError::Gone { pid: self.pid }),
@@ -290,11 +312,20 @@ impl HeldProcess {
 
 /// The same container as on a host whose v1 has no v2 beside it; `None` where there is no v1.
 #[cfg(test)]
-pub(in crate::container) fn freezer_only(found: &ContainerCgroup, pid: i32) -> Option<ContainerCgroup> {
-    let table: Vec<MountLine> = mounts::table().unwrap().into_iter().filter(|line| line.kind == "cgroup").collect();
+pub(in crate::container) fn freezer_only(
+    found: &ContainerCgroup,
+    pid: i32,
+) -> Option<ContainerCgroup> {
+    let table: Vec<MountLine> = mounts::table()
+        .unwrap()
+        .into_iter()
+        .filter(|line| line.kind == "cgroup")
+        .collect();
     match found.layout {
         Layout::V2 { .. } => None,
-        Layout::V1 { .. } => Some(ContainerCgroup::from_tables(pid, &proc_cgroup(pid).unwrap(), &table).unwrap()),
+        Layout::V1 { .. } => {
+            Some(ContainerCgroup::from_tables(pid, &proc_cgroup(pid).unwrap(), &table).unwrap())
+        }
     }
 }
 
@@ -332,14 +363,20 @@ mod tests {
         ];
         let text = "4:memory:/docker/c\n3:pids:/docker/c\n2:cpu,freezer:/docker/c\n0::/\n";
         let found = ContainerCgroup::from_tables(1, text, &table).unwrap();
-        let Layout::V1 { killer, cpuacct, .. } = &found.layout else {
+        let Layout::V1 {
+            killer, cpuacct, ..
+        } = &found.layout
+        else {
             panic!("{found:?}")
         };
         assert_eq!(*killer, Killer::Freezer(at("f/docker/c")));
         assert_eq!(*cpuacct, None);
         assert_eq!(found.path, "/docker/c");
         let without = ContainerCgroup::from_tables(1, "4:memory:/docker/c\n0::/\n", &table);
-        assert!(matches!(without, Err(CgroupError::NoController { .. })), "{without:?}");
+        assert!(
+            matches!(without, Err(CgroupError::NoController { .. })),
+            "{without:?}"
+        );
     }
 
     #[test]
@@ -371,7 +408,12 @@ mod tests {
             ("0::/docker/c\n".to_owned(), "docker/c"),
         ] {
             let found = ContainerCgroup::from_tables(1, &text, &table).unwrap();
-            assert_eq!(found.layout, Layout::V2 { dir: root.path().join(dir) });
+            assert_eq!(
+                found.layout,
+                Layout::V2 {
+                    dir: root.path().join(dir)
+                }
+            );
         }
         // A process in the root is no container's; its group must never be divided.
         assert!(ContainerCgroup::from_tables(1, "0::/\n", &table).is_err());
@@ -394,7 +436,10 @@ mod tests {
 
     #[test]
     fn a_pid_that_is_gone_is_told_from_one_that_lives() {
-        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .unwrap();
         let held = HeldProcess::open(child.id() as i32).unwrap();
         held.still_lives().unwrap();
         held.kill();

@@ -2,11 +2,7 @@
 
 use std::path::Path;
 
-use super::{
-    CgroupError, ContainerCgroup,
-    hierarchy::Layout,
-    keyed, number, read,
-};
+use super::{CgroupError, ContainerCgroup, hierarchy::Layout, keyed, number, read};
 
 /// Figures of one container. What the kernel does not count is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +31,12 @@ impl ContainerCgroup {
     pub fn usage(&self) -> Result<Usage, CgroupError> {
         match &self.layout {
             Layout::V2 { dir } => v2(dir),
-            Layout::V1 { memory, pids, cpuacct, .. } => v1(memory, pids, cpuacct.as_deref()),
+            Layout::V1 {
+                memory,
+                pids,
+                cpuacct,
+                ..
+            } => v1(memory, pids, cpuacct.as_deref()),
         }
     }
 }
@@ -46,7 +47,8 @@ fn optional(path: &Path) -> Option<String> {
 
 fn v2(dir: &Path) -> Result<Usage, CgroupError> {
     let used = number(&read(&dir.join("memory.current"))?).unwrap_or_default();
-    let inactive = optional(&dir.join("memory.stat")).and_then(|text| keyed(&text, "inactive_file"));
+    let inactive =
+        optional(&dir.join("memory.stat")).and_then(|text| keyed(&text, "inactive_file"));
     Ok(Usage {
         memory_bytes: used.saturating_sub(inactive.unwrap_or_default()),
         memory_peak: optional(&dir.join("memory.peak")).and_then(|text| number(&text)),
@@ -67,9 +69,13 @@ fn v1(memory: &Path, pids: &Path, cpuacct: Option<&Path>) -> Result<Usage, Cgrou
     let nanoseconds = cpuacct.and_then(|dir| optional(&dir.join("cpuacct.usage")));
     Ok(Usage {
         memory_bytes: used.saturating_sub(inactive.unwrap_or_default()),
-        memory_peak: optional(&memory.join("memory.max_usage_in_bytes")).and_then(|text| number(&text)),
-        memory_limit: optional(&memory.join("memory.limit_in_bytes")).and_then(|text| number(&text)),
-        cpu_usec: nanoseconds.and_then(|text| number(&text)).map(|count| count / 1000),
+        memory_peak: optional(&memory.join("memory.max_usage_in_bytes"))
+            .and_then(|text| number(&text)),
+        memory_limit: optional(&memory.join("memory.limit_in_bytes"))
+            .and_then(|text| number(&text)),
+        cpu_usec: nanoseconds
+            .and_then(|text| number(&text))
+            .map(|count| count / 1000),
         pids: number(&read(&pids.join("pids.current"))?).unwrap_or_default(),
         pids_limit: optional(&pids.join("pids.max")).and_then(|text| number(&text)),
         oom_kills: optional(&memory.join("memory.oom_control"))

@@ -4,10 +4,7 @@ use std::{
 };
 
 use super::{
-    super::{
-        CallCgroup, CgroupError, ContainerCgroup, Running,
-        cgroup::freezer_only,
-    },
+    super::{CallCgroup, CgroupError, ContainerCgroup, Running, cgroup::freezer_only},
     Home,
 };
 
@@ -15,27 +12,47 @@ use super::{
 async fn python(home: &Home, up: &Running, code: &str) -> i32 {
     let before = pids(up);
     let started = Command::new("docker")
-        .args(["exec", "-d", "-u", "200002:200000", up.container.as_str(), "/usr/bin/python3.11", "-c", code])
+        .args([
+            "exec",
+            "-d",
+            "-u",
+            "200002:200000",
+            up.container.as_str(),
+            "/usr/bin/python3.11",
+            "-c",
+            code,
+        ])
         .status()
         .unwrap();
     assert!(started.success());
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(new) = pids(up).into_iter().find(|pid| !before.contains(pid)) {
-            let command = std::fs::read_to_string(format!("/proc/{new}/cmdline")).unwrap_or_default();
+            let command =
+                std::fs::read_to_string(format!("/proc/{new}/cmdline")).unwrap_or_default();
             if command.contains("python3.11") && command.contains(code.get(..10).unwrap()) {
                 return new;
             }
         }
-        assert!(Instant::now() < end, "no process in {:?}", home.engine.instance());
+        assert!(
+            Instant::now() < end,
+            "no process in {:?}",
+            home.engine.instance()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 fn pids(up: &Running) -> Vec<i32> {
-    let output = Command::new("docker").args(["top", up.container.as_str(), "-eo", "pid"]).output().unwrap();
+    let output = Command::new("docker")
+        .args(["top", up.container.as_str(), "-eo", "pid"])
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().skip(1).filter_map(|line| line.trim().parse().ok()).collect()
+    text.lines()
+        .skip(1)
+        .filter_map(|line| line.trim().parse().ok())
+        .collect()
 }
 
 /// The container's groups as they are, and as they would be without a v2 beside v1.
@@ -52,7 +69,12 @@ async fn a_call_is_limited_measured_and_ended() {
     let up = home.up("calls").await;
     for (number, cgroup) in both(&up).into_iter().enumerate() {
         let call = CallCgroup::create(&cgroup, &format!("m{number}"), 64 << 20, 20).unwrap();
-        let pid = python(&home, &up, "import time\ntime.sleep(0.7)\nx = b'x' * (20 << 20)\ntime.sleep(100)").await;
+        let pid = python(
+            &home,
+            &up,
+            "import time\ntime.sleep(0.7)\nx = b'x' * (20 << 20)\ntime.sleep(100)",
+        )
+        .await;
         call.add(pid).unwrap();
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let peak = call.memory_peak().unwrap();
@@ -70,14 +92,24 @@ async fn a_call_that_takes_too_much_memory_is_seen() {
     let up = home.up("oom").await;
     for (number, cgroup) in both(&up).into_iter().enumerate() {
         let call = CallCgroup::create(&cgroup, &format!("o{number}"), 24 << 20, 20).unwrap();
-        let pid = python(&home, &up, "import time\ntime.sleep(0.7)\nx = b'x' * (60 << 20)\ntime.sleep(100)").await;
+        let pid = python(
+            &home,
+            &up,
+            "import time\ntime.sleep(0.7)\nx = b'x' * (60 << 20)\ntime.sleep(100)",
+        )
+        .await;
         call.add(pid).unwrap();
         let end = Instant::now() + Duration::from_secs(10);
         while !call.oom_killed() {
             assert!(Instant::now() < end);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(call.end(Duration::from_secs(5)).await.unwrap().out_of_memory);
+        assert!(
+            call.end(Duration::from_secs(5))
+                .await
+                .unwrap()
+                .out_of_memory
+        );
     }
 }
 
@@ -99,7 +131,10 @@ async fn nothing_escapes_the_end_of_a_call() {
         println!("chain ended in {took:?}");
         assert!(took < Duration::from_secs(1), "{took:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let left = Command::new("docker").args(["top", up.container.as_str(), "-eo", "pid,args"]).output().unwrap();
+        let left = Command::new("docker")
+            .args(["top", up.container.as_str(), "-eo", "pid,args"])
+            .output()
+            .unwrap();
         let left = String::from_utf8(left.stdout).unwrap();
         assert!(!left.contains("setsid"), "{left}");
     }
@@ -119,10 +154,16 @@ async fn only_processes_of_the_container_are_moved() {
     host.wait().unwrap();
     assert!(matches!(call.add(pid), Err(CgroupError::Gone { .. })));
     let other = home.up("neighbour").await;
-    assert!(matches!(call.add(other.pid().unwrap()), Err(CgroupError::Foreign { .. })));
+    assert!(matches!(
+        call.add(other.pid().unwrap()),
+        Err(CgroupError::Foreign { .. })
+    ));
     assert!(call.is_empty());
     for name in ["", "../x", "a/b", "a b"] {
-        assert!(matches!(CallCgroup::create(&cgroup, name, 1 << 20, 1), Err(CgroupError::Name { .. })));
+        assert!(matches!(
+            CallCgroup::create(&cgroup, name, 1 << 20, 1),
+            Err(CgroupError::Name { .. })
+        ));
     }
 }
 
@@ -159,7 +200,8 @@ async fn measure_a_group() {
                 steps[step] += begin.elapsed();
                 begin = Instant::now();
             };
-            let mut call = CallCgroup::create(&cgroup, &format!("x{number}-{round}"), 64 << 20, 20).unwrap();
+            let mut call =
+                CallCgroup::create(&cgroup, &format!("x{number}-{round}"), 64 << 20, 20).unwrap();
             lap(0);
             call.add(pid).unwrap();
             lap(1);
@@ -174,7 +216,11 @@ async fn measure_a_group() {
             lap(4);
         }
         let names = ["create", "add", "peak", "kill until empty", "remove"];
-        let line: Vec<String> = names.iter().zip(steps).map(|(name, sum)| format!("{name} {:?}", sum / rounds)).collect();
+        let line: Vec<String> = names
+            .iter()
+            .zip(steps)
+            .map(|(name, sum)| format!("{name} {:?}", sum / rounds))
+            .collect();
         println!("way {number}: {}", line.join(", "));
     }
 }

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::config::Config;
 
-async fn built(home: &Home, requirements: Option<&str>, config: &Config) -> (Result<Built, BuildError>, Vec<String>) {
+async fn built(
+    home: &Home,
+    requirements: Option<&str>,
+    config: &Config,
+) -> (Result<Built, BuildError>, Vec<String>) {
     let mut lines = Vec::new();
     let directory = home.at("pack");
     let request = BuildRequest {
@@ -19,7 +23,14 @@ async fn built(home: &Home, requirements: Option<&str>, config: &Config) -> (Res
         directory: &directory,
         requirements,
     };
-    let result = build(&home.engine, request, config, home.directory.path(), &mut |line| lines.push(line.to_owned())).await;
+    let result = build(
+        &home.engine,
+        request,
+        config,
+        home.directory.path(),
+        &mut |line| lines.push(line.to_owned()),
+    )
+    .await;
     (result, lines)
 }
 
@@ -27,7 +38,11 @@ fn pack(home: &Home) -> std::path::PathBuf {
     let pack = home.at("pack");
     fs::create_dir(&pack).unwrap();
     fs::write(pack.join("pack.json"), "{}").unwrap();
-    fs::write(pack.join("tool.py"), "def run(args):\n    return {'n': 1}\n").unwrap();
+    fs::write(
+        pack.join("tool.py"),
+        "def run(args):\n    return {'n': 1}\n",
+    )
+    .unwrap();
     fs::write(pack.join("old.py"), "print 'another Python'\n").unwrap();
     symlink("tool.py", pack.join("link.py")).unwrap();
     pack
@@ -36,10 +51,24 @@ fn pack(home: &Home) -> std::path::PathBuf {
 /// Runs Python in a container made from the image.
 async fn inside(home: &Home, image: &super::super::ImageId, code: &str) -> String {
     let output = std::process::Command::new("docker")
-        .args(["run", "--rm", "--network", "none", "--entrypoint", "/usr/bin/python3.11", image.as_str(), "-c", code])
+        .args([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--entrypoint",
+            "/usr/bin/python3.11",
+            image.as_str(),
+            "-c",
+            code,
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{output:?} {:?}", home.engine.instance());
+    assert!(
+        output.status.success(),
+        "{output:?} {:?}",
+        home.engine.instance()
+    );
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -51,13 +80,25 @@ async fn an_image_is_built_when_its_content_changed_and_only_then() {
     let first = built(&home, None, &config).await.0.unwrap();
     assert!(first.changed && !first.networked);
     let later = std::time::SystemTime::now() + Duration::from_secs(100);
-    fs::File::options().write(true).open(pack.join("tool.py")).unwrap().set_modified(later).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(pack.join("tool.py"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
     let begin = Instant::now();
     let second = built(&home, None, &config).await.0.unwrap();
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
-    assert_eq!((second.changed, &second.image, &second.content), (false, &first.image, &first.content));
-    fs::write(pack.join("tool.py"), "def run(args):\n    return {'n': 2}\n").unwrap();
+    assert_eq!(
+        (second.changed, &second.image, &second.content),
+        (false, &first.image, &first.content)
+    );
+    fs::write(
+        pack.join("tool.py"),
+        "def run(args):\n    return {'n': 2}\n",
+    )
+    .unwrap();
     let third = built(&home, None, &config).await.0.unwrap();
     assert!(third.changed && third.image != first.image && third.content != first.content);
     let code = "import os; f='/opt/pack/'; print(sorted(os.listdir(f)), os.stat(f+'tool.py').st_uid, oct(os.stat(f+'tool.py').st_mode), os.readlink(f+'link.py'), sorted(os.listdir(f+'__pycache__')), open(f+'__pycache__/tool.cpython-311.pyc','rb').read()[4])";
@@ -66,7 +107,10 @@ async fn an_image_is_built_when_its_content_changed_and_only_then() {
         "['__pycache__', 'link.py', 'old.py', 'pack.json', 'tool.py'] 0 0o100644 tool.py ['link.cpython-311.pyc', 'tool.cpython-311.pyc'] 1"
     );
     // The replaced image is gone.
-    assert_eq!(home.engine.image_id(first.image.as_str()).await.unwrap(), None);
+    assert_eq!(
+        home.engine.image_id(first.image.as_str()).await.unwrap(),
+        None
+    );
     println!("an unchanged build took {took:?}");
 }
 
@@ -82,7 +126,10 @@ async fn an_own_dockerfile_is_the_foundation_and_has_no_network() {
     fs::write(pack.join("Dockerfile"), dockerfile).unwrap();
     let (result, lines) = built(&home, None, &Config::default()).await;
     let image = result.unwrap().image;
-    assert!(lines.iter().any(|line| line.contains("helped.py")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("helped.py")),
+        "{lines:?}"
+    );
     let code = "print(open('/opt/mark').read(), open('/opt/helped.py').read() == open('/opt/pack/tool.py').read())";
     assert_eq!(inside(&home, &image, code).await, "['lo'] True");
 }
@@ -92,12 +139,19 @@ async fn a_failing_build_gives_its_last_lines() {
     let home = Home::new().await;
     let pack = pack(&home);
     let code = "print('\\\\x1b[91mred\\\\x1b[0m'); [print('line', n) for n in range(100)]; raise SystemExit(3)";
-    fs::write(pack.join("Dockerfile"), format!("FROM rumi-base\nRUN [\"/usr/bin/python3.11\", \"-c\", \"{code}\"]\n")).unwrap();
+    fs::write(
+        pack.join("Dockerfile"),
+        format!("FROM rumi-base\nRUN [\"/usr/bin/python3.11\", \"-c\", \"{code}\"]\n"),
+    )
+    .unwrap();
     let (result, lines) = built(&home, None, &Config::default()).await;
     let Err(BuildError::Failed { output }) = result else {
         panic!("{result:?}")
     };
-    assert!(output.contains("line 99") && output.contains("returned a non-zero code: 3"), "{output}");
+    assert!(
+        output.contains("line 99") && output.contains("returned a non-zero code: 3"),
+        "{output}"
+    );
     assert_eq!(output.lines().count(), 20);
     assert!(lines.iter().any(|line| line == "red"), "{lines:?}");
 }
@@ -107,19 +161,39 @@ async fn bad_packs_are_refused_before_anything_is_built() {
     let home = Home::new().await;
     let pack = pack(&home);
     let refused = async |requirements: Option<&str>, wanted: &[&str]| {
-        let text = built(&home, requirements, &Config::default()).await.0.unwrap_err().to_string();
+        let text = built(&home, requirements, &Config::default())
+            .await
+            .0
+            .unwrap_err()
+            .to_string();
         for part in wanted {
             assert!(text.contains(part), "{text} lacks {part}");
         }
     };
-    refused(Some("requirements.txt"), &["requirements.txt", "does not exist", "remedy"]).await;
-    fs::write(pack.join("requirements.txt"), "six\n--index-url https://example.com\n").unwrap();
-    refused(Some("requirements.txt"), &["requirements.txt`, line 2", "not allowed", "remedy"]).await;
+    refused(
+        Some("requirements.txt"),
+        &["requirements.txt", "does not exist", "remedy"],
+    )
+    .await;
+    fs::write(
+        pack.join("requirements.txt"),
+        "six\n--index-url https://example.com\n",
+    )
+    .unwrap();
+    refused(
+        Some("requirements.txt"),
+        &["requirements.txt`, line 2", "not allowed", "remedy"],
+    )
+    .await;
     fs::write(pack.join("Dockerfile"), "FROM rumi-base\nVOLUME /x\n").unwrap();
     refused(None, &["Dockerfile`, line 2", "VOLUME", "remedy"]).await;
     fs::write(pack.join("Dockerfile"), "FROM rumi-nothing\n").unwrap();
     refused(None, &["`rumi-nothing`", "remedy"]).await;
-    fs::write(pack.join("Dockerfile"), "FROM rumi-base\nLABEL rumi.kind=sandbox\n").unwrap();
+    fs::write(
+        pack.join("Dockerfile"),
+        "FROM rumi-base\nLABEL rumi.kind=sandbox\n",
+    )
+    .unwrap();
     refused(None, &["rumi.kind", "remedy"]).await;
     symlink("/etc/passwd", pack.join("bad")).unwrap();
     refused(None, &["bad`", "outside of the pack"]).await;
@@ -131,20 +205,30 @@ async fn bad_packs_are_refused_before_anything_is_built() {
 async fn requirements_are_installed_from_wheels_without_a_network() {
     let home = Home::new().await;
     let pack = pack(&home);
-    fs::write(pack.join("requirements.txt"), "six  # small, and it has no dependencies\n").unwrap();
+    fs::write(
+        pack.join("requirements.txt"),
+        "six  # small, and it has no dependencies\n",
+    )
+    .unwrap();
     let config = Config::default();
     let (result, lines) = built(&home, Some("requirements.txt"), &config).await;
     let first = result.unwrap_or_else(|error| panic!("{error}\n{}", lines.join("\n")));
     let code = "import subprocess; print(subprocess.run(['/opt/venv/bin/python3','-c','import six; print(six.__file__, six.__cached__)'],capture_output=True,text=True).stdout.strip())";
     let text = inside(&home, &first.image, code).await;
-    assert!(text.starts_with("/opt/venv/lib/python3.11/site-packages/six.py"), "{text}");
+    assert!(
+        text.starts_with("/opt/venv/lib/python3.11/site-packages/six.py"),
+        "{text}"
+    );
     let code = "import os; print(os.path.exists('/wheels'), os.path.exists('/opt/venv/lib/python3.11/site-packages/pip'), os.path.exists('/opt/venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc'))";
     assert_eq!(inside(&home, &first.image, code).await, "False False True");
     // The wheels of the same requirements are not downloaded again.
     fs::write(pack.join("tool.py"), "def run(args): return {}\n").unwrap();
     let (second, lines) = built(&home, Some("requirements.txt"), &config).await;
     assert!(second.unwrap().changed);
-    assert!(!lines.iter().any(|line| line.contains("downloading")), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("downloading")),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
@@ -154,15 +238,33 @@ async fn a_missing_pip_and_a_missing_package_are_told_apart() {
     fs::write(pack.join("requirements.txt"), "six\n").unwrap();
     let mut config = Config::default();
     config.build.pip = vec!["/nonexistent/pip".into()];
-    let error = built(&home, Some("requirements.txt"), &config).await.0.unwrap_err();
+    let error = built(&home, Some("requirements.txt"), &config)
+        .await
+        .0
+        .unwrap_err();
     assert!(matches!(error, BuildError::NoPip { .. }) && error.to_string().contains("remedy"));
     let script = home.at("pip");
-    fs::write(&script, "#!/bin/sh\necho ERROR: No matching distribution found >&2\nexit 1\n").unwrap();
+    fs::write(
+        &script,
+        "#!/bin/sh\necho ERROR: No matching distribution found >&2\nexit 1\n",
+    )
+    .unwrap();
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     config.build.pip = vec![script.to_str().unwrap().into()];
-    let error = built(&home, Some("requirements.txt"), &config).await.0.unwrap_err().to_string();
-    assert!(error.contains("No matching distribution") && error.contains("source packages are refused"), "{error}");
+    let error = built(&home, Some("requirements.txt"), &config)
+        .await
+        .0
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("No matching distribution") && error.contains("source packages are refused"),
+        "{error}"
+    );
     let cache = Path::new(home.directory.path()).join("builds/wheels");
-    assert_eq!(fs::read_dir(cache).unwrap().count(), 0, "a failed download left something");
+    assert_eq!(
+        fs::read_dir(cache).unwrap().count(),
+        0,
+        "a failed download left something"
+    );
 }

@@ -15,12 +15,22 @@ use super::{
 
 #[tokio::test]
 async fn no_engine_is_said_with_a_remedy() {
-    let error = Engine::connect(Path::new("/nonexistent.sock"), Instance::of_state(Path::new("/x"))).await;
+    let error = Engine::connect(
+        Path::new("/nonexistent.sock"),
+        Instance::of_state(Path::new("/x")),
+    )
+    .await;
     let text = error.unwrap_err().to_string();
-    assert!(text.contains("`/nonexistent.sock`") && text.contains("remedy"), "{text}");
+    assert!(
+        text.contains("`/nonexistent.sock`") && text.contains("remedy"),
+        "{text}"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Engine::connect(file.path(), Instance::of_state(Path::new("/x"))).await;
-    assert!(matches!(error, Err(EngineError::Unreachable { .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(EngineError::Unreachable { .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -68,7 +78,10 @@ print("core", __import__("resource").getrlimit(__import__("resource").RLIMIT_COR
     for line in wanted {
         // The guest is root's and read-only both; which one is said first is the kernel's choice.
         let also = line.replace("Permission denied", "Read-only file system");
-        assert!(text.lines().any(|l| l == line || l == also), "no `{line}` in\n{text}");
+        assert!(
+            text.lines().any(|l| l == line || l == also),
+            "no `{line}` in\n{text}"
+        );
     }
     // ENOSYS where the kernel has none; never refused by the filter.
     assert!(!text.contains("landlock Operation not permitted"), "{text}");
@@ -82,7 +95,13 @@ async fn what_is_mounted_later_below_the_run_directory_appears() {
     fs::create_dir(&point).unwrap();
     rustix::mount::mount_bind(home.at("workspace"), &point).unwrap();
     fs::write(home.at("workspace/mark"), "later").unwrap();
-    let text = home.python(&up.container, "200001:200000", "print(open('/run/rumi/files/mark').read())").await;
+    let text = home
+        .python(
+            &up.container,
+            "200001:200000",
+            "print(open('/run/rumi/files/mark').read())",
+        )
+        .await;
     rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
     assert_eq!(text, "later");
 }
@@ -91,13 +110,25 @@ async fn what_is_mounted_later_below_the_run_directory_appears() {
 async fn containers_are_adopted_by_the_next_broker_and_by_no_other() {
     let home = Home::new().await;
     let up = home.up("adopted").await;
-    let again = Engine::connect(Path::new("/var/run/docker.sock"), home.engine.instance().clone()).await.unwrap();
+    let again = Engine::connect(
+        Path::new("/var/run/docker.sock"),
+        home.engine.instance().clone(),
+    )
+    .await
+    .unwrap();
     assert_eq!(again.list().await.unwrap(), std::slice::from_ref(&up));
     let other = Home::new().await;
     assert_eq!(other.engine.list().await.unwrap(), []);
-    assert!(matches!(home.try_up("adopted").await, Err(EngineError::AlreadyUp { .. })));
+    assert!(matches!(
+        home.try_up("adopted").await,
+        Err(EngineError::AlreadyUp { .. })
+    ));
     // One that ended makes way.
-    home.engine.docker().kill_container(up.container.as_str(), None).await.unwrap();
+    home.engine
+        .docker()
+        .kill_container(up.container.as_str(), None)
+        .await
+        .unwrap();
     let ended = loop {
         let found = home.engine.list().await.unwrap().remove(0);
         if found.pid().is_none() {
@@ -105,11 +136,23 @@ async fn containers_are_adopted_by_the_next_broker_and_by_no_other() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    assert_eq!(ended.state, State::Ended { exit_code: 137, out_of_memory: false });
+    assert_eq!(
+        ended.state,
+        State::Ended {
+            exit_code: 137,
+            out_of_memory: false
+        }
+    );
     let new = home.up("adopted").await;
     assert_ne!(new.container, up.container);
-    home.engine.down(&new.container, Duration::from_secs(2)).await.unwrap();
-    home.engine.down(&new.container, Duration::from_secs(2)).await.unwrap();
+    home.engine
+        .down(&new.container, Duration::from_secs(2))
+        .await
+        .unwrap();
+    home.engine
+        .down(&new.container, Duration::from_secs(2))
+        .await
+        .unwrap();
     assert_eq!(home.engine.list().await.unwrap(), []);
 }
 
@@ -139,17 +182,39 @@ async fn workers_run_as_their_own_users_and_events_tell_their_end() {
     }
     fs::write(home.at("workspace/leave"), "").unwrap();
     let exec = home.engine.exec_worker(&up, &second).await.unwrap();
-    while home.engine.docker().inspect_exec(exec.as_str()).await.unwrap().running == Some(true) {
+    while home
+        .engine
+        .docker()
+        .inspect_exec(exec.as_str())
+        .await
+        .unwrap()
+        .running
+        == Some(true)
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    home.engine.docker().kill_container(up.container.as_str(), None).await.unwrap();
-    home.engine.down(&up.container, Duration::from_secs(1)).await.unwrap();
+    home.engine
+        .docker()
+        .kill_container(up.container.as_str(), None)
+        .await
+        .unwrap();
+    home.engine
+        .down(&up.container, Duration::from_secs(1))
+        .await
+        .unwrap();
     let mut seen = Vec::new();
     loop {
-        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await.unwrap().unwrap();
+        let event = tokio::time::timeout(Duration::from_secs(10), events.recv())
+            .await
+            .unwrap()
+            .unwrap();
         match event {
             Event::Started(of) if of.container == up.container => seen.push("started"),
-            Event::ExecDied { of, exec: ended, exit_code } if ended == exec => {
+            Event::ExecDied {
+                of,
+                exec: ended,
+                exit_code,
+            } if ended == exec => {
                 assert_eq!((of.pack.as_str(), exit_code), ("events", 7));
                 seen.push("exec");
             }
@@ -164,9 +229,15 @@ async fn workers_run_as_their_own_users_and_events_tell_their_end() {
             _ => {}
         }
     }
-    assert!(seen.starts_with(&["started"]) && seen.contains(&"died"), "{seen:?}");
+    assert!(
+        seen.starts_with(&["started"]) && seen.contains(&"died"),
+        "{seen:?}"
+    );
     drop(events);
-    tokio::time::timeout(Duration::from_secs(10), watch).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), watch)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -174,7 +245,11 @@ async fn output_is_kept_and_followed() {
     let home = Home::new().await;
     let up = home.up("logs").await;
     let mut lines = Box::pin(home.engine.logs(&up.container, Some(10), true));
-    let line = tokio::time::timeout(Duration::from_secs(10), lines.next()).await.unwrap().unwrap().unwrap();
+    let line = tokio::time::timeout(Duration::from_secs(10), lines.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     assert_eq!((line.text.as_str(), line.error), ("guest is up", false));
     assert!(line.time.starts_with("20"), "{line:?}");
     assert_eq!(home.engine.last_words(&up.container).await, "guest is up");
@@ -184,10 +259,16 @@ async fn output_is_kept_and_followed() {
 async fn usage_is_read_from_the_groups() {
     let home = Home::new().await;
     let up = home.up("usage").await;
-    let usage = ContainerCgroup::of_init(up.pid().unwrap()).unwrap().usage().unwrap();
+    let usage = ContainerCgroup::of_init(up.pid().unwrap())
+        .unwrap()
+        .usage()
+        .unwrap();
     assert_eq!(usage.memory_limit, Some(128 << 20));
     assert_eq!(usage.pids_limit, Some(50));
-    assert!(usage.pids >= 1 && usage.memory_bytes > 0 && usage.cpu_usec > Some(0), "{usage:?}");
+    assert!(
+        usage.pids >= 1 && usage.memory_bytes > 0 && usage.cpu_usec > Some(0),
+        "{usage:?}"
+    );
 }
 
 /// Not a test of right or wrong: prints what starting costs. Run with `--ignored --nocapture`.
@@ -206,11 +287,17 @@ async fn measure_starting_twenty() {
         let up = begin.elapsed();
         let begin = Instant::now();
         for running in &ups {
-            home.engine.exec_worker(running, &running.components[1].component).await.unwrap();
+            home.engine
+                .exec_worker(running, &running.components[1].component)
+                .await
+                .unwrap();
         }
         let exec = begin.elapsed() / 20;
         let begin = Instant::now();
         home.engine.list().await.unwrap();
-        println!("20 up, {concurrency} at once: {up:?}; one exec: {exec:?}; list of 20: {:?}", begin.elapsed());
+        println!(
+            "20 up, {concurrency} at once: {up:?}; one exec: {exec:?}; list of 20: {:?}",
+            begin.elapsed()
+        );
     }
 }

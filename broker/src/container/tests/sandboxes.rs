@@ -39,9 +39,21 @@ async fn spec(home: &Home, argv: &[&str]) -> SandboxSpec {
 
 async fn outcome(home: &Home, spec: SandboxSpec) -> Outcome {
     let cancel = CancellationToken::new();
-    let outcome = run(&home.engine, spec, &home.at("mounts"), &cancel).await.unwrap();
-    assert_eq!(fs::read_dir(home.at("mounts")).unwrap().count(), 0, "a mount was left");
-    assert_eq!(clean_leftovers(&home.engine, &home.at("mounts")).await.unwrap(), 0, "a container was left");
+    let outcome = run(&home.engine, spec, &home.at("mounts"), &cancel)
+        .await
+        .unwrap();
+    assert_eq!(
+        fs::read_dir(home.at("mounts")).unwrap().count(),
+        0,
+        "a mount was left"
+    );
+    assert_eq!(
+        clean_leftovers(&home.engine, &home.at("mounts"))
+            .await
+            .unwrap(),
+        0,
+        "a container was left"
+    );
     outcome
 }
 
@@ -52,10 +64,19 @@ async fn a_command_sees_its_directory_and_nothing_else() {
     let mut wanted = spec(&home, &[PYTHON, "-c", code]).await;
     wanted.stdin = Some(Bytes::from_static(b"from stdin"));
     let outcome = outcome(&home, wanted).await;
-    assert_eq!(String::from_utf8_lossy(&outcome.stdout), "/home/user/project 1234 1235 1 ['project']\n");
+    assert_eq!(
+        String::from_utf8_lossy(&outcome.stdout),
+        "/home/user/project 1234 1235 1 ['project']\n"
+    );
     assert_eq!(String::from_utf8_lossy(&outcome.stderr), "oops\n");
-    assert_eq!((outcome.exit_code, outcome.truncated, outcome.stopped), (3, false, None));
-    assert_eq!(fs::read_to_string(home.at("project/made")).unwrap(), "from stdin");
+    assert_eq!(
+        (outcome.exit_code, outcome.truncated, outcome.stopped),
+        (3, false, None)
+    );
+    assert_eq!(
+        fs::read_to_string(home.at("project/made")).unwrap(),
+        "from stdin"
+    );
     println!("a sandboxed command took {:?}", outcome.duration);
 }
 
@@ -66,28 +87,51 @@ async fn arguments_are_never_read_by_a_shell() {
     let mut argv = vec![PYTHON, "-c", "import sys; print(sys.argv[1:])"];
     argv.extend(words);
     let outcome = outcome(&home, spec(&home, &argv).await).await;
-    assert_eq!(String::from_utf8_lossy(&outcome.stdout).trim(), format!("{words:?}").replace('"', "'").replace("\\'", "'"));
+    assert_eq!(
+        String::from_utf8_lossy(&outcome.stdout).trim(),
+        format!("{words:?}").replace('"', "'").replace("\\'", "'")
+    );
 }
 
 #[tokio::test]
 async fn what_goes_on_too_long_or_too_large_is_stopped() {
     let home = Home::new().await;
     let cases: [(&str, Stopped); 4] = [
-        ("import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(100)", Stopped::Timeout),
-        ("import os, sys\nwhile True: os.write(1, b'x' * 65536)", Stopped::OutputLimit),
-        ("import os, sys\nwhile True: os.write(2, b'x' * 65536)", Stopped::OutputLimit),
-        ("x = []\nwhile True: x.append(b'x' * 1000000)", Stopped::OutOfMemory),
+        (
+            "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(100)",
+            Stopped::Timeout,
+        ),
+        (
+            "import os, sys\nwhile True: os.write(1, b'x' * 65536)",
+            Stopped::OutputLimit,
+        ),
+        (
+            "import os, sys\nwhile True: os.write(2, b'x' * 65536)",
+            Stopped::OutputLimit,
+        ),
+        (
+            "x = []\nwhile True: x.append(b'x' * 1000000)",
+            Stopped::OutOfMemory,
+        ),
     ];
     for (code, reason) in cases {
         let mut wanted = spec(&home, &[PYTHON, "-c", code]).await;
-        wanted.timeout = if reason == Stopped::Timeout { Duration::from_secs(1) } else { Duration::from_secs(30) };
+        wanted.timeout = if reason == Stopped::Timeout {
+            Duration::from_secs(1)
+        } else {
+            Duration::from_secs(30)
+        };
         let begin = Instant::now();
         let outcome = outcome(&home, wanted).await;
         assert_eq!(outcome.stopped, Some(reason), "{code}");
         assert_eq!(outcome.truncated, reason == Stopped::OutputLimit);
         assert!(outcome.stdout.len() <= 1 << 20 && outcome.stderr.len() <= 1 << 20);
         assert_eq!(outcome.exit_code, 137, "{code}");
-        assert!(begin.elapsed() < Duration::from_secs(15), "{code}: {:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < Duration::from_secs(15),
+            "{code}: {:?}",
+            begin.elapsed()
+        );
     }
 }
 
@@ -116,7 +160,11 @@ async fn a_revoked_command_is_ended_at_once() {
     };
     let (outcome, revoked) = tokio::join!(running, revoke);
     assert_eq!(outcome.unwrap().stopped, Some(Stopped::Revoked));
-    assert!(revoked.elapsed() < Duration::from_secs(2), "{:?}", revoked.elapsed());
+    assert!(
+        revoked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        revoked.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -125,7 +173,11 @@ async fn a_request_that_goes_away_takes_its_sandbox_along() {
     let cancel = CancellationToken::new();
     let wanted = spec(&home, &[PYTHON, "-c", "import time; time.sleep(100)"]).await;
     let mounts = home.at("mounts");
-    let dropped = tokio::time::timeout(Duration::from_millis(1500), run(&home.engine, wanted, &mounts, &cancel)).await;
+    let dropped = tokio::time::timeout(
+        Duration::from_millis(1500),
+        run(&home.engine, wanted, &mounts, &cancel),
+    )
+    .await;
     assert!(dropped.is_err());
     let end = Instant::now() + Duration::from_secs(10);
     while !home.engine.identifiers("sandbox").await.unwrap().is_empty() {
@@ -138,9 +190,21 @@ async fn a_request_that_goes_away_takes_its_sandbox_along() {
 async fn a_program_that_is_not_there_is_an_error_and_leaves_nothing() {
     let home = Home::new().await;
     let wanted = spec(&home, &["/nonexistent"]).await;
-    let error = run(&home.engine, wanted, &home.at("mounts"), &CancellationToken::new()).await.unwrap_err();
+    let error = run(
+        &home.engine,
+        wanted,
+        &home.at("mounts"),
+        &CancellationToken::new(),
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("/nonexistent"), "{error}");
-    assert_eq!(clean_leftovers(&home.engine, &home.at("mounts")).await.unwrap(), 0);
+    assert_eq!(
+        clean_leftovers(&home.engine, &home.at("mounts"))
+            .await
+            .unwrap(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -148,12 +212,18 @@ async fn programs_are_resolved_in_the_image() {
     let home = Home::new().await;
     let programs = Programs::default();
     let base = home.base().await;
-    let index = programs.of(&home.engine, &base, &home.at("guest")).await.unwrap();
+    let index = programs
+        .of(&home.engine, &base, &home.at("guest"))
+        .await
+        .unwrap();
     assert_eq!(index.resolve("python3.11"), Some(PYTHON));
     assert_eq!(index.resolve("/usr/bin/python3"), Some(PYTHON));
     assert_eq!(index.resolve("no-such-program"), None);
     let begin = Instant::now();
-    programs.of(&home.engine, &base, &home.at("guest")).await.unwrap();
+    programs
+        .of(&home.engine, &base, &home.at("guest"))
+        .await
+        .unwrap();
     assert!(begin.elapsed() < Duration::from_millis(10));
 }
 

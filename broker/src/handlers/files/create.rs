@@ -46,12 +46,10 @@ pub(super) struct Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.kept {
-            // What is left behind after a failure is removed; that it is gone already is fine.
-            drop(rustix::fs::unlinkat(
-                &self.parent,
-                &self.temporary,
-                AtFlags::empty(),
-            ));
+            let removed = rustix::fs::unlinkat(&self.parent, &self.temporary, AtFlags::empty());
+            if let Err(error) = removed {
+                tracing::warn!(file = %self.temporary, %error, "an unfinished file stays behind");
+            }
         }
     }
 }
@@ -120,7 +118,8 @@ impl Draft {
 
 /// Appends, to a file that is checked again once it is open: it may be another by now.
 pub(super) fn append(place: &Place, data: &[u8]) -> io::Result<u64> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let handle = match rustix::fs::openat(&place.parent.handle, &place.name, flags, Mode::empty()) {
         Ok(handle) => handle,
         Err(Errno::NOENT) => {

@@ -118,7 +118,9 @@ pub(super) fn join(root: &AbsPath, relative: &str) -> io::Result<AbsPath> {
     } else {
         format!("{root}/{relative}")
     };
-    joined.parse().map_err(|_| io::ErrorKind::InvalidFilename.into())
+    joined
+        .parse()
+        .map_err(|_| io::ErrorKind::InvalidFilename.into())
 }
 
 fn real_path(handle: &OwnedFd) -> io::Result<AbsPath> {

@@ -14,7 +14,7 @@ mod write;
 use std::io;
 
 pub use directory::open_for_terminal;
-pub use list::{ListHandler, Listing};
+pub use list::ListHandler;
 pub use read::ReadHandler;
 pub use stat::StatHandler;
 pub use stream::{ReadStreamHandler, StreamStart};
@@ -41,17 +41,31 @@ fn io_failure(path: &str, error: &io::Error) -> Refusal {
     let (code, what) = match error.kind() {
         Kind::NotFound => (Failure::NotFound, "is not there"),
         Kind::AlreadyExists => (Failure::AlreadyExists, "is there already"),
-        Kind::NotADirectory => (Failure::Precondition, "goes through something that is no directory"),
+        Kind::NotADirectory => (
+            Failure::Precondition,
+            "goes through something that is no directory",
+        ),
         Kind::IsADirectory => (Failure::Precondition, "is a directory"),
         Kind::DirectoryNotEmpty => (Failure::Precondition, "is a directory that is not empty"),
-        Kind::StorageFull | Kind::QuotaExceeded => (Failure::Unavailable, "cannot be written: the disk is full"),
+        Kind::StorageFull | Kind::QuotaExceeded => {
+            (Failure::Unavailable, "cannot be written: the disk is full")
+        }
         Kind::ReadOnlyFilesystem => (Failure::Precondition, "lies on a read-only file system"),
         Kind::FileTooLarge => (Failure::TooLarge, "would become too large"),
-        Kind::InvalidFilename => (Failure::Precondition, "has a name that the file system does not take"),
-        Kind::CrossesDevices => (Failure::Precondition, "lies beyond a mount point or leaves its granted directory through a symlink"),
+        Kind::InvalidFilename => (
+            Failure::Precondition,
+            "has a name that the file system does not take",
+        ),
+        Kind::CrossesDevices => (
+            Failure::Precondition,
+            "lies beyond a mount point or leaves its granted directory through a symlink",
+        ),
         _ => {
             tracing::warn!(path = %path.escape_default(), %error, "a file operation failed");
-            (Failure::Internal, "cannot be used; the broker's log says why")
+            (
+                Failure::Internal,
+                "cannot be used; the broker's log says why",
+            )
         }
     };
     Refusal::failed(code, format!("`{}` {what}", path.escape_debug()))

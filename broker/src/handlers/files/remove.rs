@@ -11,11 +11,7 @@ use super::{
 
 /// Deletes a file or an empty directory, never what a symlink points to.
 pub(super) fn delete(place: &Place) -> io::Result<()> {
-    let stat = rustix::fs::statat(
-        &place.parent.handle,
-        &place.name,
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?;
+    let stat = rustix::fs::statat(&place.parent.handle, &place.name, AtFlags::SYMLINK_NOFOLLOW)?;
     let flags = match lookup::kind_of(&stat) {
         rumi_policy::FileKind::Directory => AtFlags::REMOVEDIR,
         _ => AtFlags::empty(),
@@ -26,12 +22,7 @@ pub(super) fn delete(place: &Place) -> io::Result<()> {
 
 /// Moves a name to another, replacing what is there.
 pub(super) fn rename(from: &Place, to: &Place) -> io::Result<()> {
-    rustix::fs::renameat(
-        &from.parent.handle,
-        &from.name,
-        &to.parent.handle,
-        &to.name,
-    )?;
+    rustix::fs::renameat(&from.parent.handle, &from.name, &to.parent.handle, &to.name)?;
     sync_directory(&from.parent)?;
     sync_directory(&to.parent)
 }

@@ -97,9 +97,14 @@ async fn receive(
     let mut draft = blocking(move || Draft::begin(&opened)).await?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
-            Refusal::failed(Failure::Precondition, "the upload ended before it was whole")
+            Refusal::failed(
+                Failure::Precondition,
+                "the upload ended before it was whole",
+            )
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         *received += count(data.len());
         if *received > limit {
             return Err(Refusal::failed(

@@ -106,7 +106,9 @@ fn open_root(context: Context<'_>, path: &AbsPath) -> Result<Arc<Root>, Refusal>
 fn parents(root: Arc<Root>, relative: &str) -> io::Result<(FileWriteFound, Target)> {
     let real_path = match lookup::find(&root, relative) {
         Ok(found) => found.real_path,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => lookup::join(root.path(), relative)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            lookup::join(root.path(), relative)?
+        }
         Err(error) => return Err(error),
     };
     let found = FileWriteFound {
