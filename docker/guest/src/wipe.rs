@@ -293,8 +293,8 @@ mod tests {
         fs::write(root.join("a/b/c/.rumi-wipe-1"), "x").unwrap();
         fs::create_dir_all(root.join("a/.rumi-wipe-1/x/y/z")).unwrap();
         fs::create_dir_all(root.join("closed/in")).unwrap();
-        fs::set_permissions(root.join("closed/in"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.join("closed/in"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         drop(std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap());
         assert_eq!(wiped(root).left, 0);
         assert!(is_empty(root));

@@ -1,4 +1,5 @@
 //! The command line and the list of programs.
+#![cfg(test)]
 
 use std::process::Command;
 

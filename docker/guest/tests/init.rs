@@ -1,4 +1,5 @@
 //! PID 1 in a PID namespace of its own, with the real worker beneath it.
+#![cfg(test)]
 
 mod support;
 

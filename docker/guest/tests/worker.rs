@@ -1,4 +1,5 @@
 //! The worker against a broker on a real socket and the real Python runner.
+#![cfg(test)]
 
 mod support;
 
@@ -7,15 +8,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumi_proto::v1::worker_event::Event;
+use rumi_proto::v1::{Wipe, worker_command, worker_event::Event};
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Broker, Guest, Place, children, eventually, python, signal};
+use support::{Attachment, Broker, Guest, Place, children, eventually, python, signal};
 
 const ECHO: &str = "def run(args):\n    print('said')\n    return {'got': args}\n";
 
 fn worker_of(place: &Place) -> Guest {
     Guest::start(&[], "worker", &place.worker_arguments())
+}
+
+/// The next event that `wanted` has something to say about.
+async fn until<T>(attachment: &mut Attachment, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+    loop {
+        let event = attachment.event().await.expect("the worker is gone");
+        if let Some(found) = wanted(event) {
+            return found;
+        }
+    }
 }
 
 fn failure(event: Event) -> Option<String> {
@@ -169,7 +180,7 @@ async fn says_why_there_is_no_spare() {
     let mut attachment = broker.attached().await;
     attachment.configure("/does/not/exist").await;
     attachment.make_spare().await;
-    let message = attachment.until(failure).await;
+    let message = until(&mut attachment, failure).await;
     assert!(message.contains("/does/not/exist"), "{message}");
 
     attachment.configure(script.to_str().unwrap()).await;
@@ -197,13 +208,14 @@ async fn wipes_the_scratch_directory() {
     let _worker = worker_of(&place);
     let mut attachment = broker.attached().await;
     attachment.configure(&python()).await;
-    attachment.wipe(7).await;
-    let id = attachment
-        .until(|event| match event {
-            Event::Wiped(wiped) => Some(wiped.wipe_id),
-            _ => None,
-        })
+    attachment
+        .send(worker_command::Command::Wipe(Wipe { wipe_id: 7 }))
         .await;
+    let id = until(&mut attachment, |event| match event {
+        Event::Wiped(wiped) => Some(wiped.wipe_id),
+        _ => None,
+    })
+    .await;
     assert_eq!(id, 7);
     assert!(fs::read_dir(place.scratch()).unwrap().next().is_none());
 }

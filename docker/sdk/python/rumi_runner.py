@@ -48,6 +48,8 @@ def main():
     # The kernel reaps children whose parent ignores this signal.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Byte code that a call leaves behind would be code of the next.
+    sys.dont_write_bytecode = True
     abi = kernel.landlock_abi()
     gc.collect()
     # Objects that no collection touches keep their pages shared with the spares.

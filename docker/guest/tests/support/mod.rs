@@ -10,7 +10,7 @@ use std::{
 };
 
 use rumi_proto::v1::{
-    Configure, MakeSpare, Wipe, WorkerCommand, WorkerEvent, worker_command,
+    Configure, MakeSpare, WorkerCommand, WorkerEvent, worker_command,
     worker_event::Event,
     worker_server::{Worker, WorkerServer},
 };
@@ -60,11 +60,6 @@ impl Attachment {
             .await;
     }
 
-    pub(crate) async fn wipe(&self, wipe_id: u64) {
-        self.send(worker_command::Command::Wipe(Wipe { wipe_id }))
-            .await;
-    }
-
     /// The next event; `None` when the worker is gone.
     pub(crate) async fn event(&mut self) -> Option<Event> {
         timeout(PATIENCE, self.events.message())
@@ -73,16 +68,6 @@ impl Attachment {
             .ok()
             .flatten()
             .and_then(|event| event.event)
-    }
-
-    /// The next event that `wanted` has something to say about.
-    pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
-        loop {
-            let event = self.event().await.expect("the worker is gone");
-            if let Some(found) = wanted(event) {
-                return found;
-            }
-        }
     }
 }
 

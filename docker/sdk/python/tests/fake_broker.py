@@ -80,7 +80,7 @@ class Zygote:
             high_control, high_report = (os.dup2(fd, spot) for fd, spot in ((control, 13), (report, 14)))
             os.dup2(high_control, 3)
             os.dup2(high_report, 4)
-            os.closerange(5, 64)
+            os.closerange(5, 4096)
 
         self.process = subprocess.Popen(
             [interpreter or sys.executable, "-I", "-S", RUNNER],

@@ -1,5 +1,6 @@
 """The life of a spare: connect, load the tool when told to, answer one call, end."""
 
+import _signal
 import gc
 import importlib.machinery
 import importlib.util
@@ -19,8 +20,12 @@ PACK = "/opt/pack"
 OURS = os.path.dirname(os.path.abspath(__file__))
 # The directory that holds the `rumi` package.
 SDK = os.path.dirname(os.path.dirname(OURS))
-# Made before the fork: asking for them takes time.
-SIGNALS = signal.valid_signals() if hasattr(signal, "valid_signals") else range(1, 32)
+# What a tool may have set up that would strike between its end and our answer. Built-in
+# functions only, because a trace function strikes at every call of another; and all of it
+# twice, because the first time may be when it strikes.
+SIGNALS = range(1, 65)
+DISARMING = 2 * ((sys.settrace, None), (sys.setprofile, None), (sys.setrecursionlimit, 1000))
+_getsignal, _signal_action = _signal.getsignal, _signal.signal
 _getpid, _exit = os.getpid, os._exit
 
 
@@ -60,33 +65,34 @@ def show_traceback(capture, error):
         pass
 
 
-def calm():
-    """Undoes what a tool may have set up that would strike between its end and our answer."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    sys.settrace(None)
-    sys.setprofile(None)
-    sys.setrecursionlimit(1000)
-
-
-def attempt(step, capture):
-    """Runs the tool's code. (value, None), or (None, error object)."""
+def attempt(step, capture, last):
+    """Runs the tool's code. (value, None), or (None, error object); `last` when no more of it will run."""
     pid = _getpid()
-    value = failure = None
+    value = raised = None
     try:
         value = step()
     except BaseException as error:  # SystemExit and its kin are answers too.
         raised = error
-        failure = describe(error)
+    if last or raised is not None:
+        for undo, argument in DISARMING:
+            try:
+                undo(argument)
+                for number in SIGNALS:
+                    # Blocking would not do: another thread may take the signal.
+                    if callable(_getsignal(number)):
+                        _signal_action(number, _signal.SIG_IGN)
+            except BaseException:  # It struck here, and for the last time.
+                pass
     if _getpid() != pid:
         _exit(0)  # A child that the tool forked and let run on: it has nothing to say here.
-    if failure is not None:
-        show_traceback(capture, raised)
-    return value, failure
+    if raised is None:
+        return value, None
+    show_traceback(capture, raised)
+    return None, describe(raised)
 
 
-def settle(capture):
+def end_output(capture):
     """From here on nothing of the tool's output is waited for."""
-    calm()
     flush_output()
     capture.finish()
 
@@ -117,17 +123,17 @@ def serve(channel, abi):
     # After the domain: Landlock binds the calling thread and those it starts later.
     capture = Capture(int(limits.get("output_bytes", 1048576)))
 
-    run, failure = attempt(lambda: load(prepare["entry"]), capture)
+    run, failure = attempt(lambda: load(prepare["entry"]), capture, last=False)
     if failure is not None:
-        settle(capture)
+        end_output(capture)
         channel.send(frame_of(b"broken", b"error", encode(failure).encode("utf-8"), capture))
         channel.wait_for_end()
         return
     channel.send(b'{"type":"ready"}')
 
     args = channel.receive()["args"]
-    value, failure = attempt(lambda: run(args), capture)
-    settle(capture)
+    value, failure = attempt(lambda: run(args), capture, last=True)
+    end_output(capture)
     channel.send(result_frame(value, failure, capture))
     channel.wait_for_end()
 
