@@ -147,16 +147,25 @@ async fn record<C: Capability>(
 
 /// Records a refusal and gives it the form in which the pack sees it.
 async fn deny(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
-    let detail = denial
-        .detail
-        .as_deref()
-        .map(|detail| serde_json::json!({ "why": detail }));
+    let detail = for_the_admin(&denial);
     let decision = describe(context, asked, None, detail.as_ref());
     let reason = denial.reason.as_str();
     match context.broker.audit().record_denial(decision, reason).await {
         Ok(record) => refuse(context.caller, asked, denial, record.to_string()),
         Err(_) => unavailable(),
     }
+}
+
+/// What the log says beyond what the pack is told: the rule, and the command that would allow it.
+fn for_the_admin(denial: &Denial) -> Option<serde_json::Value> {
+    let mut detail = serde_json::Map::new();
+    if let Some(why) = &denial.detail {
+        detail.insert("why".to_owned(), why.as_str().into());
+    }
+    if let Some(remedy) = &denial.remedy {
+        detail.insert("remedy".to_owned(), remedy.to_string().into());
+    }
+    (!detail.is_empty()).then(|| detail.into())
 }
 
 /// Records the refusal of a request that could not even be parsed.
