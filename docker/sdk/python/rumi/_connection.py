@@ -196,12 +196,13 @@ class Pool:
         """(connection, whether it was used before)"""
         while True:
             with self._lock:
-                if not self._idle or self._idle[-1][0] != path:
-                    return Connection(path), False
-                connection = self._idle.pop()[1]
-            if not connection.is_stale():
-                return connection, True
-            connection.close()
+                idle = self._idle.pop() if self._idle else None
+            if idle is None:
+                return Connection(path), False
+            # Another path than before: whoever changed the environment means another broker.
+            if idle[0] == path and not idle[1].is_stale():
+                return idle[1], True
+            idle[1].close()
 
     def give(self, path, connection):
         if connection.reusable:

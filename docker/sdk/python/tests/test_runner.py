@@ -156,7 +156,7 @@ class Output(RunnerTest):
         frame = self.run_tool(
             """
             import ctypes, os, subprocess, sys
-            print("print"); print("error", file=sys.stderr); sys.stdout.flush()
+            print("print"); print("error", file=sys.stderr); sys.stdout.flush(); sys.stderr.flush()
             os.write(1, b"write\\n")
             subprocess.check_call(["/bin/sh", "-c", "echo child; echo wrong >&2"])
             libc = ctypes.CDLL(None)
