@@ -11,22 +11,20 @@ use rumi_policy::PackId;
 
 use super::{
     build_output::plain,
-    context::{Context, ContextError},
-    digest::Digest,
-    dockerfile::{DockerfileError, FinalStage, OwnDockerfile, final_dockerfile},
+    context::ContextError,
+    dockerfile::{DockerfileError, FinalStage, final_dockerfile},
     engine::{Engine, ImageId},
     error::EngineError,
-    labels, lent,
+    labels,
     recipe::{Recipe, run_build},
-    requirements::{RequirementError, Requirements},
+    requirements::RequirementError,
+    source::Source,
     wheels,
 };
 use crate::config::{BuildSettings, Config};
 
 /// What every pack's image begins from, unless its own Dockerfile says otherwise.
 pub(super) const BASE: &str = "rumi-base:latest";
-/// Raised when the way images are made changes, so that all are built again.
-const RECIPE_VERSION: &[u8] = b"rumi-content-1";
 
 /// A pack to be built.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +154,36 @@ pub async fn build(
     state: &Path,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Built, BuildError> {
+    build_timed(engine, request, None, config, state, progress).await
+}
+
+/// Like [`build`], with the requirements as the manifest lists them instead of a file's name.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_with_lines(
+    engine: &Engine,
+    request: BuildRequest<'_>,
+    lines: &[impl AsRef<str>],
+    config: &Config,
+    state: &Path,
+    progress: &mut (dyn FnMut(&str) + Send),
+) -> Result<Built, BuildError> {
+    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+    let text = lines.join("\n");
+    build_timed(engine, request, Some(&text), config, state, progress).await
+}
+
+async fn build_timed(
+    engine: &Engine,
+    request: BuildRequest<'_>,
+    lines: Option<&str>,
+    config: &Config,
+    state: &Path,
+    progress: &mut (dyn FnMut(&str) + Send),
+) -> Result<Built, BuildError> {
     let limit = config.build.timeout_ms.duration();
-    let whole = build_untimed(engine, request, &config.build, state, progress);
+    let whole = build_untimed(engine, request, lines, &config.build, state, progress);
     tokio::time::timeout(limit, whole)
         .await
         .unwrap_or(Err(BuildError::TimedOut {
@@ -174,11 +200,12 @@ pub fn is_networked(pack: &PackId, directory: &Path, config: &Config) -> bool {
 async fn build_untimed(
     engine: &Engine,
     request: BuildRequest<'_>,
+    lines: Option<&str>,
     settings: &BuildSettings,
     state: &Path,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Built, BuildError> {
-    let source = Source::read(engine, request, settings).await?;
+    let source = Source::read(engine, request, lines, settings).await?;
     let tag = format!("rumi-pack:{}-{}", engine.instance().as_str(), request.pack);
     let done = |image, changed| Built {
         image,
@@ -233,141 +260,6 @@ async fn build_untimed(
     Ok(done(image, true))
 }
 
-/// All that an image is made from.
-struct Source {
-    context: Context,
-    requirements: Option<Requirements>,
-    own: Option<OwnDockerfile>,
-    /// Images that the own Dockerfile begins from; only the base where there is none.
-    images: HashMap<String, ImageId>,
-    bundle: Option<Vec<u8>>,
-    networked: bool,
-    content: String,
-}
-
-impl Source {
-    async fn read(
-        engine: &Engine,
-        request: BuildRequest<'_>,
-        settings: &BuildSettings,
-    ) -> Result<Self, BuildError> {
-        let directory = request.directory.to_owned();
-        let context = tokio::task::spawn_blocking(move || Context::read(&directory))
-            .await
-            .map_err(|error| ContextError::Read {
-                path: request.directory.to_owned(),
-                source: io::Error::other(error),
-            })??;
-        let requirements = Self::requirements(&context, request)?;
-        let own = match context.file("Dockerfile") {
-            Some(bytes) => {
-                let parsed = OwnDockerfile::parse(bytes).map_err(|source| BuildError::Dockerfile {
-                    path: request.directory.join("Dockerfile"),
-                    source,
-                });
-                Some(parsed?)
-            }
-            None => None,
-        };
-        let names = own
-            .as_ref()
-            .map_or_else(|| vec![BASE.to_owned()], OwnDockerfile::images);
-        let mut images = HashMap::new();
-        for name in names {
-            let found = engine.image_id(&name).await?;
-            let id = found.ok_or_else(|| EngineError::NoImage {
-                reference: name.clone(),
-            })?;
-            images.insert(name, id);
-        }
-        let networked = own.is_some() && settings.networked_packs.contains(request.pack.as_str());
-        let bundle = if networked {
-            lent::bundle(settings)?
-        } else {
-            None
-        };
-        let mut source = Self {
-            context,
-            requirements,
-            own,
-            images,
-            bundle,
-            networked,
-            content: String::new(),
-        };
-        source.content = source.hash()?;
-        Ok(source)
-    }
-
-    fn requirements(
-        context: &Context,
-        request: BuildRequest<'_>,
-    ) -> Result<Option<Requirements>, BuildError> {
-        let Some(name) = request.requirements else {
-            return Ok(None);
-        };
-        let path = request.directory.join(name);
-        let Some(bytes) = context.file(name) else {
-            return Err(BuildError::NoRequirements { path });
-        };
-        let parsed = Requirements::parse(bytes)
-            .map_err(|source| BuildError::Requirements { path, source })?;
-        Ok(Some(parsed).filter(|requirements| !requirements.text().is_empty()))
-    }
-
-    fn hash(&self) -> Result<String, BuildError> {
-        let mut digest = Digest::new().map_err(ContextError::from)?;
-        digest.part(RECIPE_VERSION);
-        let mut images: Vec<_> = self.images.iter().collect();
-        images.sort_by_key(|(name, _)| name.as_str());
-        for (name, id) in images {
-            digest.part(name.as_bytes()).part(id.as_str().as_bytes());
-        }
-        digest.part(&[u8::from(self.networked)]);
-        digest.part(self.bundle.as_deref().unwrap_or_default());
-        let requirements = self.requirements.as_ref().map_or("", Requirements::text);
-        digest.part(requirements.as_bytes());
-        self.context.digest(&mut digest);
-        Ok(digest.hex())
-    }
-
-    /// What the code is put on top of: the base, or what the pack's own Dockerfile makes of it.
-    async fn foundation(
-        &self,
-        engine: &Engine,
-        stage: &str,
-        progress: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<ImageId, BuildError> {
-        let no_image = || EngineError::NoImage {
-            reference: BASE.to_owned(),
-        };
-        let Some(own) = &self.own else {
-            return Ok(self.images.get(BASE).cloned().ok_or_else(no_image)?);
-        };
-        let mut lent = HashMap::new();
-        if let Some(bundle) = &self.bundle {
-            for (name, id) in &self.images {
-                lent.insert(name, lent::lend(engine, id, bundle, stage, progress).await?);
-            }
-        }
-        let dockerfile = own.with_images(|name, last| {
-            let lent = lent.get(&name.to_owned()).filter(|_| !last);
-            let image = lent.or_else(|| self.images.get(name));
-            image.map_or_else(|| "scratch".to_owned(), ToString::to_string)
-        });
-        let recipe = Recipe {
-            dockerfile,
-            pack: Some((self.context.clone(), "")),
-            networked: self.networked,
-            labels: HashMap::from([(labels::STAGE.to_owned(), format!("{stage}-own"))]),
-            ..Recipe::default()
-        };
-        let image = run_build(engine, recipe, progress).await?;
-        check(engine, &image).await?;
-        Ok(image)
-    }
-}
-
 /// The image under a tag, and the hash of what it was made from.
 async fn current(engine: &Engine, tag: &str) -> Result<Option<(ImageId, String)>, EngineError> {
     let answer = engine.docker().inspect_image(tag).await;
@@ -386,7 +278,7 @@ async fn current(engine: &Engine, tag: &str) -> Result<Option<(ImageId, String)>
 }
 
 /// Refuses an image whose settings would reach beyond the walls of its container.
-async fn check(engine: &Engine, image: &ImageId) -> Result<(), BuildError> {
+pub(super) async fn check(engine: &Engine, image: &ImageId) -> Result<(), BuildError> {
     let answer = engine.docker().inspect_image(image.as_str()).await;
     let config = answer
         .map_err(EngineError::call("inspect", image.as_str()))?

@@ -59,18 +59,6 @@ impl ProgramIndex {
         found.map(String::as_str)
     }
 
-    /// How many names there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
     fn parse(output: &[u8]) -> Result<Self, serde_json::Error> {
         let mut index = Self::default();
         for line in output

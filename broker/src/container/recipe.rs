@@ -43,7 +43,12 @@ const DOCKERFILE: &str = ".rumi.Dockerfile";
 impl Recipe {
     /// The archive for the engine, in a file without a name.
     fn archive(&self) -> io::Result<std::fs::File> {
-        let mut archive = tar::Builder::new(io::BufWriter::new(tempfile::tempfile()?));
+        // Wheels can be larger than /tmp, where that is memory; beside them there is room.
+        let file = match self.wheels.as_deref().and_then(Path::parent) {
+            Some(beside) => tempfile::tempfile_in(beside)?,
+            None => tempfile::tempfile()?,
+        };
+        let mut archive = tar::Builder::new(io::BufWriter::new(file));
         if let Some((context, prefix)) = &self.pack {
             context.append(&mut archive, prefix)?;
         }

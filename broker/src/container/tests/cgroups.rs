@@ -22,9 +22,9 @@ async fn python(home: &Home, up: &Running, code: &str) -> i32 {
             "-c",
             code,
         ])
-        .status()
+        .output()
         .unwrap();
-    assert!(started.success());
+    assert!(started.status.success(), "{started:?}");
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(new) = pids(up).into_iter().find(|pid| !before.contains(pid)) {

@@ -2,11 +2,16 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
+};
 
 use super::{
     super::{ContainerCgroup, Engine, EngineError, Event, Instance, State, Watch},
@@ -238,6 +243,79 @@ async fn workers_run_as_their_own_users_and_events_tell_their_end() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// A socket in front of the engine's, whose connections can be cut.
+struct Cuttable {
+    path: std::path::PathBuf,
+    links: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Cuttable {
+    fn new(path: std::path::PathBuf) -> Self {
+        let listener = UnixListener::bind(&path).unwrap();
+        let links = Arc::new(Mutex::new(Vec::new()));
+        let kept = links.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = UnixStream::connect("/var/run/docker.sock").await.unwrap();
+                let link = tokio::spawn(async move {
+                    drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+                });
+                kept.lock().unwrap().push(link);
+            }
+        });
+        Self {
+            path,
+            links,
+            accepting,
+        }
+    }
+
+    /// Like an engine that goes away: nothing listens, all connections are cut.
+    fn cut(self) {
+        self.accepting.abort();
+        fs::remove_file(&self.path).unwrap();
+        for link in self.links.lock().unwrap().drain(..) {
+            link.abort();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_back_is_asked_for_all_containers_again() {
+    let home = Home::new().await;
+    let up = home.up("back").await;
+    let socket = home.at("engine.sock");
+    let way = Cuttable::new(socket.clone());
+    let engine = Engine::connect(&socket, home.engine.instance().clone())
+        .await
+        .unwrap();
+    let (send, mut events) = mpsc::channel(64);
+    Watch::start(&engine, send);
+    let first = events.recv().await;
+    assert!(matches!(first, Some(Event::Listed(list)) if list == std::slice::from_ref(&up)));
+    way.cut();
+    home.engine
+        .down(&up.container, Duration::ZERO)
+        .await
+        .unwrap();
+    let mut again = None;
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(20), events.recv());
+        match event.await.unwrap().unwrap() {
+            Event::Lost(_) => {
+                again.get_or_insert_with(|| Cuttable::new(socket.clone()));
+            }
+            Event::Listed(list) => {
+                assert_eq!(list, []);
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert!(again.is_some(), "nobody said that the engine was away");
 }
 
 #[tokio::test]
