@@ -30,12 +30,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    fn compile(layout: &Layout, protected: &[AbsPath]) -> Self {
-        let set = PolicySet::compile(source::read(layout, protected.to_vec()));
+    /// `before` lends the directories it holds open: one that was replaced since it was
+    /// granted must not become another's because some grant has changed.
+    fn new(set: PolicySet, before: &Roots) -> Self {
         Self {
             hash: set.hash().hex(),
+            roots: before.carried_to(granted_directories(&set)),
             set,
-            roots: Roots::default(),
         }
     }
 
@@ -60,7 +61,8 @@ impl PolicyStore {
     #[must_use]
     pub fn load(layout: &Layout) -> Arc<Self> {
         let protected = layout.protected();
-        let loaded = Loaded::compile(layout, &protected);
+        let set = PolicySet::compile(source::read(layout, protected.clone()));
+        let loaded = Loaded::new(set, &Roots::default());
         report(&loaded.set);
         Arc::new(Self {
             current: ArcSwap::from_pointee(loaded),
@@ -78,10 +80,12 @@ impl PolicyStore {
 
     /// Reads everything again and swaps it in when it differs; says whether it did.
     pub fn reload(&self) -> bool {
-        let loaded = Loaded::compile(&self.layout, &self.protected);
-        if loaded.hash == self.current.load().hash {
+        let before = self.current.load_full();
+        let set = PolicySet::compile(source::read(&self.layout, self.protected.clone()));
+        if set.hash() == before.set.hash() {
             return false;
         }
+        let loaded = Loaded::new(set, &before.roots);
         report(&loaded.set);
         self.current.store(Arc::new(loaded));
         self.changed.send_modify(|number| *number += 1);
@@ -104,6 +108,24 @@ impl PolicyStore {
     ) -> Result<(), WatchError> {
         watch::start(Arc::clone(self), on_change)
     }
+}
+
+/// Every directory that a valid grant names.
+fn granted_directories(set: &PolicySet) -> impl Iterator<Item = &AbsPath> {
+    set.components()
+        .filter_map(|component| set.grant(component))
+        .flat_map(|grant| {
+            let files = [grant.file_read(), grant.file_write()];
+            let read_and_written = files
+                .into_iter()
+                .flatten()
+                .flat_map(|file| &file.directories);
+            let worked_in = grant
+                .terminal()
+                .into_iter()
+                .flat_map(|terminal| &terminal.directories);
+            read_and_written.chain(worked_in)
+        })
 }
 
 fn report(set: &PolicySet) {

@@ -34,7 +34,7 @@ pub enum RootError {
     },
     /// Another directory lies there now.
     #[error(
-        "the granted directory `{path}` was replaced by another since the grant was read; touch the grant's file with a change to grant the new one"
+        "the granted directory `{path}` was replaced by another since the grant was read; take it out of the grant and put it in again to grant the new one"
     )]
     Replaced {
         /// As granted.
@@ -97,7 +97,34 @@ impl Root {
 #[derive(Debug, Default)]
 pub struct Roots(RwLock<HashMap<AbsPath, Arc<Root>>>);
 
+/// Directories that are opened as soon as they are granted; more are opened when they are
+/// first needed, so that a policy of very many does not exhaust the open files.
+const HELD_EAGERLY: usize = 4096;
+
 impl Roots {
+    /// The roots of a new policy: those that are still granted stay the same ones, and the
+    /// others are opened now. What cannot be opened is tried again when it is asked for.
+    pub(super) fn carried_to<'a>(&self, granted: impl Iterator<Item = &'a AbsPath>) -> Self {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut roots = HashMap::new();
+        for path in granted {
+            if roots.len() >= HELD_EAGERLY {
+                break;
+            }
+            if roots.contains_key(path) {
+                continue;
+            }
+            let root = match held.get(path) {
+                Some(root) => Some(Arc::clone(root)),
+                None => Root::open(path).ok().map(Arc::new),
+            };
+            if let Some(root) = root {
+                roots.insert(path.clone(), root);
+            }
+        }
+        Self(RwLock::new(roots))
+    }
+
     /// The open directory at a granted path.
     ///
     /// # Errors
