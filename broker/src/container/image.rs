@@ -236,15 +236,7 @@ async fn build_untimed(
         pack: Some((source.context.clone(), "pack/")),
         wheels: wheels.as_ref().map(|wheels| wheels.directory.clone()),
         tag: Some(tag),
-        labels: HashMap::from([
-            (labels::CONTENT.to_owned(), source.content.clone()),
-            (labels::PACK.to_owned(), request.pack.to_string()),
-            (
-                labels::INSTANCE.to_owned(),
-                engine.instance().as_str().to_owned(),
-            ),
-            (labels::STAGE.to_owned(), "final".to_owned()),
-        ]),
+        labels: final_labels(engine, request.pack, &source.content),
         ..Recipe::default()
     };
     let image = run_build(engine, recipe, progress).await?;
@@ -258,6 +250,17 @@ async fn build_untimed(
     )
     .await;
     Ok(done(image, true))
+}
+
+fn final_labels(engine: &Engine, pack: &PackId, content: &str) -> HashMap<String, String> {
+    [
+        (labels::CONTENT, content),
+        (labels::PACK, pack.as_str()),
+        (labels::INSTANCE, engine.instance().as_str()),
+        (labels::STAGE, "final"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
 }
 
 /// The image under a tag, and the hash of what it was made from.

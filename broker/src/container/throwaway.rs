@@ -12,7 +12,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -143,7 +143,6 @@ async fn attended(
     cancel: &CancellationToken,
     started: impl FnOnce() + Send,
 ) -> Result<Outcome, EngineError> {
-    let failed = |action| EngineError::call(action, container.as_str());
     let options = AttachContainerOptionsBuilder::default()
         .stream(true)
         .stdout(true)
@@ -154,48 +153,16 @@ async fn attended(
         .docker()
         .attach_container(container.as_str(), Some(options))
         .await;
-    let AttachContainerResults { output, mut input } = attached.map_err(failed("attach to"))?;
-    // Asked for before the start: a short command would have ended by the time it is asked.
-    let options = WaitContainerOptionsBuilder::default()
-        .condition("next-exit")
-        .build();
-    let mut waits = Box::pin(
-        engine
-            .docker()
-            .wait_container(container.as_str(), Some(options)),
-    );
+    let AttachContainerResults { output, input } =
+        attached.map_err(EngineError::call("attach to", container.as_str()))?;
     let begin = Instant::now();
-    let start = async {
-        let answer = engine
-            .docker()
-            .start_container(container.as_str(), None)
-            .await;
-        answer.map_err(failed("start"))
-    };
-    let mut end = None;
-    tokio::pin!(start);
-    loop {
-        tokio::select! {
-            answer = &mut start => { answer?; break; }
-            answer = waits.next(), if end.is_none() => end = Some(answer),
-        }
-    }
+    let exit = start(engine, container).await?;
     started();
-    let stdin = command.stdin;
-    let feed = tokio::spawn(async move {
-        if let Some(bytes) = stdin
-            && input.write_all(&bytes).await.is_ok()
-            && let Err(error) = input.shutdown().await
-        {
-            tracing::debug!(%error, "a sandbox did not take the end of its input");
-        }
-        // Held until the end: dropping it would close the output as well.
-        std::future::pending::<()>().await;
-    });
+    let feed = tokio::spawn(feed(input, command.stdin));
     let mut kept = Kept::new(command.max_output);
     let deadline = tokio::time::sleep(command.timeout);
     let stopped = tokio::select! {
-        stopped = kept.read(output, async { if end.is_none() { drop(waits.next().await) } }) => stopped,
+        stopped = kept.read(output, exit) => stopped,
         () = deadline => Some(Stopped::Timeout),
         () = cancel.cancelled() => Some(Stopped::Revoked),
     };
@@ -214,6 +181,53 @@ async fn attended(
         container: container.clone(),
         duration,
     })
+}
+
+/// Starts the container; what it gives completes when the container ends. The end is asked
+/// for before the start: a short command would be over by the time it is asked.
+async fn start(
+    engine: &Engine,
+    container: &ContainerId,
+) -> Result<impl Future<Output = ()> + use<>, EngineError> {
+    let options = WaitContainerOptionsBuilder::default()
+        .condition("next-exit")
+        .build();
+    let mut waits = Box::pin(
+        engine
+            .docker()
+            .wait_container(container.as_str(), Some(options)),
+    );
+    let mut over = false;
+    {
+        let started = engine.docker().start_container(container.as_str(), None);
+        tokio::pin!(started);
+        loop {
+            tokio::select! {
+                answer = &mut started => {
+                    answer.map_err(EngineError::call("start", container.as_str()))?;
+                    break;
+                }
+                _ = waits.next(), if !over => over = true,
+            }
+        }
+    }
+    Ok(async move {
+        if !over {
+            drop(waits.next().await);
+        }
+    })
+}
+
+/// Writes the command's input and its end, and holds the connection, which carries the
+/// output as well, until it is aborted.
+async fn feed(mut input: std::pin::Pin<Box<dyn AsyncWrite + Send>>, stdin: Option<Bytes>) {
+    if let Some(bytes) = stdin
+        && input.write_all(&bytes).await.is_ok()
+        && let Err(error) = input.shutdown().await
+    {
+        tracing::debug!(%error, "a sandbox did not take the end of its input");
+    }
+    std::future::pending::<()>().await;
 }
 
 async fn kill(engine: &Engine, container: &ContainerId) -> Result<(), EngineError> {
@@ -256,6 +270,11 @@ async fn ended(engine: &Engine, container: &ContainerId) -> Result<(i64, bool), 
     ))
 }
 
+/// What the engine sends of a container's output.
+type Output = std::pin::Pin<
+    Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>,
+>;
+
 /// What is kept of the output.
 struct Kept {
     stdout: Vec<u8>,
@@ -274,33 +293,37 @@ impl Kept {
         }
     }
 
-    /// Reads until the output ends, or a little longer than the command lives.
+    /// Reads until the command has ended and its output too, which can lag a little. A
+    /// command that closes its output and goes on is waited for.
     async fn read(
         &mut self,
-        mut output: std::pin::Pin<
-            Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>,
-        >,
-        end: impl Future<Output = ()>,
+        mut output: Output,
+        exit: impl Future<Output = ()>,
     ) -> Option<Stopped> {
-        let over = async {
-            end.await;
-            tokio::time::sleep(OUTPUT_GRACE).await;
-        };
-        tokio::pin!(over);
-        loop {
+        tokio::pin!(exit);
+        let lag = tokio::time::sleep(OUTPUT_GRACE);
+        tokio::pin!(lag);
+        let (mut exited, mut silent) = (false, false);
+        while !(exited && silent) {
             tokio::select! {
-                piece = output.next() => match piece {
-                    Some(Ok(piece)) => if !self.take(piece) { return Some(Stopped::OutputLimit); },
-                    Some(Err(_)) | None => return None,
+                piece = output.next(), if !silent => match piece {
+                    Some(Ok(piece)) if !self.take(&piece) => return Some(Stopped::OutputLimit),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => silent = true,
                 },
-                () = &mut over => return None,
+                () = &mut exit, if !exited => {
+                    exited = true;
+                    lag.as_mut().reset(tokio::time::Instant::now() + OUTPUT_GRACE);
+                }
+                () = &mut lag, if exited => return None,
             }
         }
+        None
     }
 
     /// Keeps a piece; `false` when it did not fit.
-    fn take(&mut self, piece: LogOutput) -> bool {
-        let target = match &piece {
+    fn take(&mut self, piece: &LogOutput) -> bool {
+        let target = match piece {
             LogOutput::StdErr { .. } => &mut self.stderr,
             _ => &mut self.stdout,
         };

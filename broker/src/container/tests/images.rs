@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::{BuildError, BuildRequest, Built, build},
+    super::{BuildError, BuildRequest, Built, build, build_with_lines},
     Home,
 };
 use crate::config::Config;
@@ -267,4 +267,50 @@ async fn a_missing_pip_and_a_missing_package_are_told_apart() {
         0,
         "a failed download left something"
     );
+}
+
+#[tokio::test]
+async fn the_bundle_is_lent_to_builder_stages_of_networked_packs_only() {
+    let home = Home::new().await;
+    let pack = pack(&home);
+    let bundle = home.at("bundle.pem");
+    fs::write(&bundle, "certificates").unwrap();
+    let dockerfile = "FROM rumi-base AS helper\nCOPY tool.py /x\nFROM rumi-base\n\
+        COPY --from=helper /usr/local/share/rumi-lent-ca.pem /opt/proof\n";
+    fs::write(pack.join("Dockerfile"), dockerfile).unwrap();
+    let mut config = Config::default();
+    config.build.ca_bundle = Some(bundle);
+    let error = built(&home, None, &config).await.0.unwrap_err();
+    assert!(matches!(error, BuildError::Failed { .. }), "{error}");
+    config.build.networked_packs.insert("demo".into());
+    let built = built(&home, None, &config).await.0.unwrap();
+    assert!(built.networked);
+    let code = "import os; print(open('/opt/proof').read(), os.path.exists('/usr/local/share/rumi-lent-ca.pem'), 'SSL_CERT_FILE' in os.environ)";
+    assert_eq!(
+        inside(&home, &built.image, code).await,
+        "certificates False False"
+    );
+}
+
+#[tokio::test]
+async fn requirements_can_be_listed_instead_of_lying_in_a_file() {
+    let home = Home::new().await;
+    let directory = pack(&home);
+    let id = "demo".parse().unwrap();
+    let request = BuildRequest {
+        pack: &id,
+        directory: &directory,
+        requirements: None,
+    };
+    let config = Config::default();
+    let state = home.directory.path();
+    let lines = ["--index-url https://example.com"];
+    let mut quiet = |_: &str| {};
+    let refused = build_with_lines(&home.engine, request, &lines, &config, state, &mut quiet);
+    let text = refused.await.unwrap_err().to_string();
+    assert!(text.contains("pack.json`, line 1"), "{text}");
+    let built = build_with_lines(&home.engine, request, &["six"], &config, state, &mut quiet);
+    let image = built.await.unwrap().image;
+    let code = "import os; print(os.path.exists('/opt/venv/lib/python3.11/site-packages/six.py'))";
+    assert_eq!(inside(&home, &image, code).await, "True");
 }

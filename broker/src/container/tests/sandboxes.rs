@@ -96,7 +96,11 @@ async fn arguments_are_never_read_by_a_shell() {
 #[tokio::test]
 async fn what_goes_on_too_long_or_too_large_is_stopped() {
     let home = Home::new().await;
-    let cases: [(&str, Stopped); 4] = [
+    let cases: [(&str, Stopped); 5] = [
+        (
+            "import os, time; os.close(1); os.close(2); time.sleep(100)",
+            Stopped::Timeout,
+        ),
         (
             "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(100)",
             Stopped::Timeout,
