@@ -2,6 +2,7 @@
 //! makes spares when the broker asks, and cleans up when the broker says so.
 
 mod descriptors;
+mod interpreter;
 mod lines;
 mod notes;
 mod runner;

@@ -20,14 +20,15 @@ import sys
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
 from rumi._runner import kernel, spare  # noqa: E402  (found through the line above)
+from rumi._runner.packages import Packages  # noqa: E402
 
 CONTROL = 3
 REPORT = 4
 
 
 def report(kind, message):
-    """One line for the worker: `forked PID`, `refused WHY` (no fork), `failed WHY` (a spare came to nothing)."""
-    line = "%s %s\n" % (kind, " ".join(message.split()))
+    """One line for the worker: `ready`, `forked PID`, `refused WHY` (no fork), `failed WHY` (a lost spare)."""
+    line = " ".join([kind] + message.split()) + "\n"
     try:
         os.write(REPORT, line.encode("utf-8", "replace"))
     except OSError:
@@ -51,10 +52,12 @@ def main():
     # Byte code that a call leaves behind would be code of the next.
     sys.dont_write_bytecode = True
     abi = kernel.landlock_abi()
+    packages = Packages()
     gc.collect()
     # Objects that no collection touches keep their pages shared with the spares.
     gc.disable()
     gc.freeze()
+    report("ready", "")
     while True:
         orders = os.read(CONTROL, 64)
         if not orders:
@@ -67,7 +70,7 @@ def main():
                 continue
             if child == 0:
                 os.close(CONTROL)
-                spare.live(path, abi, REPORT, lambda message: report("failed", message))
+                spare.live(path, abi, packages, REPORT, lambda message: report("failed", message))
             report("forked", str(child))
 
 

@@ -4,31 +4,30 @@
 //! interpreter, so nothing here relies on it: every order is acknowledged or repeated.
 
 use std::{
-    io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
-    time::Duration,
+    io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus, time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    net::unix::pipe,
-    process::{Child, Command},
     sync::mpsc,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
-use crate::{backoff::Backoff, component::ComponentId, programs::DEFAULT_PATH};
+use crate::backoff::Backoff;
 
-use super::{descriptors::Reserved, lines::Lines, notes::Notes};
+use super::{
+    descriptors::Reserved,
+    interpreter::{Answer, Process, Surroundings},
+    notes::Notes,
+};
 
 const ORDERS: usize = 64;
 /// An interpreter that does not fork for this long is stuck, or was stopped.
 const STUCK: Duration = Duration::from_secs(10);
 /// An interpreter that lived this long was fine; what ended it is no reason to wait.
 const HEALTHY: Duration = Duration::from_secs(10);
-const HOME: &str = "/workspace";
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// As many in a row may be killed before they are ready; a tool may do that, but not for ever.
+const KILLED: u32 = 5;
 
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -41,14 +40,6 @@ pub(crate) struct Configuration {
     pub(crate) interpreter: PathBuf,
 }
 
-/// What stays the same for a worker's life.
-#[derive(Debug)]
-pub(crate) struct Surroundings {
-    pub(crate) component: ComponentId,
-    pub(crate) socket: PathBuf,
-    pub(crate) runner: PathBuf,
-}
-
 #[derive(Debug)]
 pub(crate) struct Runner {
     surroundings: Surroundings,
@@ -58,34 +49,11 @@ pub(crate) struct Runner {
     process: Option<Process>,
     /// Spares that the broker asked for and no interpreter was told about.
     wanted: usize,
+    /// How many interpreters in a row were killed before they were ready.
+    killed: u32,
     backoff: Backoff,
     /// When the next interpreter starts.
     due: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    control: pipe::Sender,
-    answers: mpsc::Receiver<Answer>,
-    /// False after the last answer was read.
-    answering: bool,
-    started: Instant,
-    /// Orders without an answer, and since when the oldest waits.
-    unanswered: usize,
-    waiting_since: Instant,
-    /// It has forked at least once.
-    proven: bool,
-}
-
-#[derive(Debug)]
-enum Answer {
-    /// An order was carried out.
-    Forked,
-    /// An order was not carried out.
-    Refused(String),
-    /// A spare that was forked came to nothing.
-    Failed(String),
 }
 
 enum Happening {
@@ -113,6 +81,7 @@ impl Runner {
             configuration: None,
             process: None,
             wanted: 0,
+            killed: 0,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
             due: None,
         };
@@ -132,7 +101,7 @@ impl Runner {
                 }
                 Happening::Answer(answer) => self.answered(answer),
                 Happening::Stuck => self.stop_stuck(),
-                Happening::Ended(status) => self.ended(status),
+                Happening::Ended(status) => self.ended(status).await,
                 Happening::Due => self.launch(),
                 Happening::Writable => self.pass_on(),
             }
@@ -176,8 +145,11 @@ impl Runner {
             return;
         };
         let message = match answer {
-            Some(Answer::Forked) => {
+            Some(Answer::Ready) => {
                 process.proven = true;
+                return;
+            }
+            Some(Answer::Forked) => {
                 process.answer_came();
                 return;
             }
@@ -212,38 +184,43 @@ impl Runner {
         }
     }
 
-    fn ended(&mut self, status: io::Result<ExitStatus>) {
-        // What it said before it ended still counts.
-        while let Some(answer) = self.last_answer() {
-            self.answered(Some(answer));
+    async fn ended(&mut self, status: io::Result<ExitStatus>) {
+        // What it said before it ended still counts. A spare that is on its way to the broker
+        // may keep the pipe open for longer than is worth waiting.
+        while let Ok(answer @ Some(_)) = timeout(LAST_WORDS, self.last_answer()).await {
+            self.answered(answer);
         }
         let Some(process) = self.process.take() else {
             return;
         };
-        let how = match status {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
+        let (how, killed) = match status {
+            Ok(status) => (status.to_string(), status.signal().is_some()),
+            Err(error) => (error.to_string(), false),
         };
         if process.started.elapsed() >= HEALTHY {
             self.backoff.reset();
         }
         let message = format!("the interpreter ended ({how})");
-        if process.proven {
-            // It worked and was ended: its successor makes the spares it owed.
-            self.wanted = (self.wanted + process.unanswered).min(ORDERS);
+        self.wanted = (self.wanted + process.unanswered).min(ORDERS);
+        self.killed = if killed && !process.proven {
+            self.killed + 1
+        } else {
+            0
+        };
+        if process.proven || (killed && self.killed < KILLED) {
+            // It was ended by somebody: its successor makes the spares it owed.
             self.notes.output(message);
         } else {
-            self.wanted += process.unanswered;
             self.give_up(&message);
         }
         self.due = Some(Instant::now() + self.backoff.pause());
     }
 
-    fn last_answer(&mut self) -> Option<Answer> {
-        self.process.as_mut()?.answers.try_recv().ok()
+    async fn last_answer(&mut self) -> Option<Answer> {
+        self.process.as_mut()?.answers.recv().await
     }
 
-    /// An interpreter that never made a spare is unlikely to make the next: the broker is told.
+    /// An interpreter that did not start is unlikely to start now: the broker is told.
     fn give_up(&mut self, message: &str) {
         if self.wanted == 0 {
             self.notes.output(message.to_owned());
@@ -258,7 +235,12 @@ impl Runner {
         let Some(configuration) = self.configuration.clone() else {
             return;
         };
-        match self.spawn(&configuration.interpreter) {
+        match Process::start(
+            &self.surroundings,
+            &configuration.interpreter,
+            &mut self.descriptors,
+            &self.notes,
+        ) {
             Ok(process) => self.process = Some(process),
             Err(error) => {
                 self.give_up(&format!(
@@ -288,68 +270,6 @@ impl Runner {
             Err(_) => self.stop(),
         }
     }
-
-    fn spawn(&mut self, interpreter: &Path) -> io::Result<Process> {
-        let (control_end, control) = io::pipe()?;
-        let (report, report_end) = io::pipe()?;
-        let mut command = self.command(interpreter);
-        let mut child = self.descriptors.lend(
-            &OwnedFd::from(control_end),
-            &OwnedFd::from(report_end),
-            || command.spawn(),
-        )?;
-        let (sender, answers) = mpsc::channel(ORDERS);
-        tokio::task::spawn_local(read_answers(
-            pipe::Receiver::from_owned_fd(report.into())?,
-            sender,
-        ));
-        if let Some(stdout) = child.stdout.take() {
-            tokio::task::spawn_local(forward(stdout, self.notes.clone()));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            tokio::task::spawn_local(forward(stderr, self.notes.clone()));
-        }
-        Ok(Process {
-            child,
-            control: pipe::Sender::from_owned_fd(control.into())?,
-            answers,
-            answering: true,
-            started: Instant::now(),
-            unanswered: 0,
-            waiting_since: Instant::now(),
-            proven: false,
-        })
-    }
-
-    fn command(&self, interpreter: &Path) -> Command {
-        let mut command = Command::new(interpreter);
-        // Without `-S` the interpreter would run code of the pack before it is told to.
-        command
-            .args(["-I", "-S"])
-            .arg(&self.surroundings.runner)
-            .env("RUMI_SOCKET", &self.surroundings.socket)
-            .env("RUMI_COMPONENT", self.surroundings.component.as_str())
-            .env("HOME", HOME)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        for (name, value) in [("PATH", DEFAULT_PATH), ("LANG", "C.UTF-8")] {
-            if std::env::var_os(name).is_none() {
-                command.env(name, value);
-            }
-        }
-        let home = Path::new(HOME);
-        command.current_dir(if home.is_dir() { home } else { Path::new("/") });
-        command
-    }
-}
-
-impl Process {
-    fn answer_came(&mut self) {
-        self.unanswered = self.unanswered.saturating_sub(1);
-        self.waiting_since = Instant::now();
-    }
 }
 
 async fn until(moment: Option<Instant>) {
@@ -357,38 +277,4 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-async fn read_lines(mut source: impl AsyncRead + Unpin, mut take: impl FnMut(String)) {
-    let mut lines = Lines::default();
-    let mut buffer = [0; 1024];
-    // An error is as good as an end: the other side is gone.
-    while let Ok(count) = source.read(&mut buffer).await {
-        if count == 0 {
-            break;
-        }
-        lines.feed(buffer.get(..count).unwrap_or_default(), &mut take);
-    }
-    if let Some(line) = lines.finish() {
-        take(line);
-    }
-}
-
-async fn forward(source: impl AsyncRead + Unpin, notes: Notes) {
-    read_lines(source, |line| notes.output(line)).await;
-}
-
-async fn read_answers(source: pipe::Receiver, answers: mpsc::Sender<Answer>) {
-    read_lines(source, |line| {
-        let answer = match line.split_once(' ') {
-            Some(("failed", message)) => Answer::Failed(message.to_owned()),
-            Some(("refused", message)) => Answer::Refused(message.to_owned()),
-            _ => Answer::Forked,
-        };
-        if answers.try_send(answer).is_err() {
-            // The supervisor is done with this interpreter, or a flood of failures outran it;
-            // an order without an answer is repeated in the end.
-        }
-    })
-    .await;
 }

@@ -19,8 +19,9 @@ use crate::{arguments::WorkerOptions, say, wipe};
 
 use super::{
     descriptors::Reserved,
+    interpreter::Surroundings,
     notes::{self, Notes},
-    runner::{Configuration, Order, Runner, Surroundings},
+    runner::{Configuration, Order, Runner},
 };
 
 /// Events on their way to the broker.
