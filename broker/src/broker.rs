@@ -79,7 +79,6 @@ pub enum BaseImageError {
 #[derive(Debug)]
 pub struct Broker {
     parts: Parts,
-    exceptions: Vec<Cidr>,
     counters: Counters,
 }
 
@@ -105,15 +104,7 @@ impl Broker {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let exceptions = parts
-            .config
-            .network
-            .allowed_ranges
-            .iter()
-            .filter_map(|range| range.to_string().parse().ok())
-            .collect();
         Arc::new(Self {
-            exceptions,
             parts,
             counters: Counters::default(),
         })
@@ -181,7 +172,7 @@ impl Broker {
     /// Address ranges that are allowed in spite of the table.
     #[must_use]
     pub fn exceptions(&self) -> &[Cidr] {
-        &self.exceptions
+        &self.parts.config.network.allowed_ranges
     }
     /// The runtime that serves the components' sockets.
     #[must_use]

@@ -11,11 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-pub use values::{
-    AddressRange, ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Resolver, Spares,
-};
+pub use values::{ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Resolver, Spares};
 
 /// All settings, with their defaults where the file is silent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -150,7 +149,7 @@ impl Default for TerminalSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkSettings {
     /// Ranges that may be reached although the table refuses them.
-    pub allowed_ranges: Vec<AddressRange>,
+    pub allowed_ranges: Vec<Cidr>,
     /// Name servers to ask; empty for the system's.
     pub resolvers: Vec<Resolver>,
     /// From the request to the last byte of the reply.

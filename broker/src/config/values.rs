@@ -1,7 +1,6 @@
 //! Values that settings consist of, each of which only exists within its bounds.
 
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -66,14 +65,6 @@ impl Millis {
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0)
-    }
-}
-
-impl MemoryMb {
-    /// In bytes.
-    #[must_use]
-    pub fn bytes(self) -> u64 {
-        self.0 << 20
     }
 }
 
@@ -149,50 +140,6 @@ impl<'de> Deserialize<'de> for Cpus {
         )]
         let nanos = (number * 1e9).round() as i64;
         Ok(Self { nanos })
-    }
-}
-
-/// A range of addresses: an address and the number of leading bits that count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AddressRange {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl AddressRange {
-    /// The address as it was written.
-    #[must_use]
-    pub fn address(self) -> IpAddr {
-        self.address
-    }
-    /// Leading bits that count.
-    #[must_use]
-    pub fn bits(self) -> u8 {
-        self.bits
-    }
-}
-
-impl fmt::Display for AddressRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-impl<'de> Deserialize<'de> for AddressRange {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.split_once('/')
-            .and_then(|(address, bits)| {
-                let address: IpAddr = address.parse().ok()?;
-                let bits: u8 = bits.parse().ok()?;
-                let width = if address.is_ipv4() { 32 } else { 128 };
-                (bits <= width).then_some(Self { address, bits })
-            })
-            .ok_or_else(|| {
-                D::Error::custom(format_args!(
-                    "`{text}` is not an address range; write ADDRESS/BITS, such as \"10.20.0.0/16\""
-                ))
-            })
     }
 }
 

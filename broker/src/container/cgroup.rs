@@ -11,7 +11,6 @@ use std::{io, path::PathBuf};
 
 pub use call::{CallCgroup, Ended};
 pub use hierarchy::{CALL_PREFIX, ContainerCgroup};
-pub use usage::Usage;
 
 #[cfg(test)]
 pub(super) use hierarchy::freezer_only;

@@ -25,20 +25,18 @@ mod uids;
 mod wheels;
 mod workspace;
 
-pub use cgroup::{CALL_PREFIX, CallCgroup, CgroupError, ContainerCgroup, Ended, Usage};
-pub use context::ContextError;
-pub use engine::{ContainerId, Engine, EngineFacts, ExecId, ImageId, Instance};
+pub use cgroup::{CALL_PREFIX, CallCgroup, CgroupError, ContainerCgroup, Ended};
+pub use engine::{ContainerId, Engine, ImageId, Instance};
 pub use error::EngineError;
 pub use events::{Event, Watch};
 pub use image::{BuildError, BuildRequest, Built, build, build_with_lines, is_networked};
-pub use labels::{ComponentUser, PackLimits};
-pub use lifecycle::{PackSpec, Running, State};
-pub use logs::LogLine;
+pub use labels::PackLimits;
+pub use lifecycle::{PackSpec, Running};
 pub use mounts::{MountError, make_shared};
 pub use programs::{ProgramIndex, Programs};
-pub use terminal::{Outcome, SandboxSpec, Stopped, clean_leftovers, run, shown_at};
+pub use terminal::{Outcome, SandboxSpec, Stopped, clean_leftovers, run};
 pub use uids::{PackUids, UidError, Uids};
-pub use workspace::{Workspace, WorkspaceError, Workspaces};
+pub use workspace::{WorkspaceError, Workspaces};
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    ComponentUser, ContainerId, Engine, ImageId, Instance, PackLimits, PackSpec, Running,
-    image::BASE, labels,
+    ContainerId, Engine, ImageId, Instance, PackLimits, PackSpec, Running, image::BASE, labels,
+    labels::ComponentUser,
 };
 
 /// Stands in for the guest: an executable that needs only what the base image has.

@@ -113,13 +113,22 @@ async fn engine(broker: &Broker, findings: &mut Findings) {
             findings.ok(
                 "engine",
                 format!(
-                    "Docker {}, API {}, cgroup v{} ({})",
+                    "Docker {}, API {}, cgroup v{} ({}), {} in {}",
                     facts.engine_version,
                     facts.api_version,
                     facts.cgroup_version,
-                    facts.cgroup_driver
+                    facts.cgroup_driver,
+                    facts.storage_driver,
+                    facts.root_dir
                 ),
             );
+            for warning in &facts.warnings {
+                findings.warning(
+                    "engine",
+                    warning.clone(),
+                    "see the engine's documentation; limits that rest on it do not hold",
+                );
+            }
             if !facts.seccomp {
                 findings.error(
                     "engine",

@@ -46,6 +46,11 @@ impl ControlService {
         for pack in &wanted {
             self.admin(actor, step.as_str(), pack.as_str(), None)
                 .await?;
+            let builds = matches!(step, Step::Build | Step::Up);
+            if builds && self.packs.builds_with_network(pack) {
+                self.admin(actor, "build_with_network", pack.as_str(), None)
+                    .await?;
+            }
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let at_once = self.packs.broker().config().start.concurrency.get();

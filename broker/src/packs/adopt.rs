@@ -44,7 +44,15 @@ impl Packs {
                 tracing::warn!(pack = %of.pack, "the kernel ended a process of the pack for want of memory");
             }
             Event::Lost(error) => tracing::error!(%error, "the engine cannot be reached"),
-            Event::ExecDied { .. } | Event::Started(_) => {}
+            Event::Started(of) => tracing::debug!(pack = %of.pack, "a container was started"),
+            // Whether its worker comes back is seen by whoever looks after that worker.
+            Event::ExecDied {
+                of,
+                exec,
+                exit_code,
+            } => {
+                tracing::debug!(pack = %of.pack, exec = exec.as_str(), exit_code, "a worker's process ended");
+            }
         }
     }
 

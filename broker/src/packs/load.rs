@@ -193,9 +193,9 @@ impl Pack {
             Requirements::None => SYSTEM_PYTHON,
             Requirements::File(_) | Requirements::Lines(_) => VENV_PYTHON,
         };
-        let memory_mb = component
+        let memory_bytes = component
             .memory_mb
-            .map_or(config.tool.memory_mb.get(), u64::from);
+            .map_or(config.tool.memory_mb.get() << 20, |mb| u64::from(mb) << 20);
         let pids = self
             .manifest
             .limits
@@ -211,7 +211,7 @@ impl Pack {
             timeout: Duration::from_millis(
                 component.timeout_ms.unwrap_or(config.tool.timeout_ms.get()),
             ),
-            memory_bytes: memory_mb * 1024 * 1024,
+            memory_bytes,
             pids: u64::from(pids),
             output_bytes: config.tool.max_output.bytes(),
             spares: usize::from(config.tool.spares.get()).max(1),

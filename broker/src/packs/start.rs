@@ -17,7 +17,7 @@ use crate::{
     caller::Identity,
     container::{
         BuildError, BuildRequest, Built, CgroupError, ContainerCgroup, EngineError, PackSpec,
-        PackUids, Running, UidError, WorkspaceError,
+        PackUids, Running, UidError, WorkspaceError, build, build_with_lines, is_networked,
     },
     server::{Listener, ListenerError},
     workers::Pool,
@@ -114,18 +114,32 @@ impl Packs {
     }
 
     async fn build_image(&self, pack: &Pack, progress: Progress<'_>) -> Result<Built, BuildError> {
-        let requirements = match &pack.manifest.requirements {
-            Requirements::None => None,
-            Requirements::File(file) => Some(file.as_str()),
-            Requirements::Lines(_) => return Err(BuildError::TimedOut { seconds: 0 }),
-        };
+        let listed = &pack.manifest.requirements;
         let request = BuildRequest {
             pack: &pack.manifest.id,
             directory: &pack.directory,
-            requirements,
+            requirements: match listed {
+                Requirements::File(file) => Some(file.as_str()),
+                Requirements::None | Requirements::Lines(_) => None,
+            },
         };
+        let engine = self.broker.engine();
         let (config, state) = (self.broker.config(), self.broker.layout().state());
-        crate::container::build(self.broker.engine(), request, config, state, progress).await
+        match listed {
+            Requirements::Lines(lines) => {
+                build_with_lines(engine, request, lines, config, state, progress).await
+            }
+            Requirements::None | Requirements::File(_) => {
+                build(engine, request, config, state, progress).await
+            }
+        }
+    }
+
+    /// Whether the admin lets the build of this pack use the network.
+    #[must_use]
+    pub fn builds_with_network(&self, id: &PackId) -> bool {
+        let directory = self.broker.layout().packs().join(id.as_str());
+        is_networked(id, &directory, self.broker.config())
     }
 
     /// Builds where needed, starts, and waits for the workers.

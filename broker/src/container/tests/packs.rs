@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    super::{ContainerCgroup, Engine, EngineError, Event, Instance, State, Watch},
+    super::{ContainerCgroup, Engine, EngineError, Event, Instance, Watch, lifecycle::State},
     Home,
 };
 

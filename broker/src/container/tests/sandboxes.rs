@@ -9,7 +9,10 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Outcome, PackLimits, Programs, SandboxSpec, Stopped, clean_leftovers, run, shown_at},
+    super::{
+        Outcome, PackLimits, Programs, SandboxSpec, Stopped, clean_leftovers, run,
+        terminal::shown_at,
+    },
     Home,
 };
 
