@@ -61,6 +61,8 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) control: pipe::Sender,
     pub(crate) answers: mpsc::Receiver<Answer>,
+    /// False after an order could not be written.
+    pub(crate) listening: bool,
     /// False after the last answer was read.
     pub(crate) answering: bool,
     pub(crate) started: Instant,
@@ -114,6 +116,7 @@ impl Process {
             child,
             control: pipe::Sender::from_owned_fd(control.into())?,
             answers,
+            listening: true,
             answering: true,
             started: Instant::now(),
             unanswered: 0,

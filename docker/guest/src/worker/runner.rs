@@ -120,8 +120,8 @@ impl Runner {
         tokio::select! {
             order = orders.recv() => Happening::Order(order),
             answer = process.answers.recv(), if process.answering => Happening::Answer(answer),
-            // An error shows again as soon as something is written.
-            _ = process.control.writable(), if wanted => Happening::Writable,
+            // An error shows as soon as something is written.
+            _ = process.control.writable(), if wanted && process.listening => Happening::Writable,
             status = process.child.wait() => Happening::Ended(status),
             () = until(stuck) => Happening::Stuck,
         }
@@ -267,7 +267,10 @@ impl Runner {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Nobody reads any more: whatever became of it, a new one is needed. Its end
             // is what happens next, and the order goes to its successor.
-            Err(_) => self.stop(),
+            Err(_) => {
+                process.listening = false;
+                self.stop();
+            }
         }
     }
 }
