@@ -52,6 +52,11 @@ impl Cidr {
         })
     }
 
+    /// Whether the range is one address.
+    fn is_single(&self) -> bool {
+        self.bits == width_of(self.network)
+    }
+
     /// Whether the address, as it stands, is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         let width = width_of(self.network);
@@ -89,10 +94,15 @@ pub struct Blocked {
 
 /// Judges one address a name resolved to, and gives it back in the form to dial: IPv4-mapped
 /// addresses become IPv4. `own` are the addresses of this host; `exceptions` are the ranges an
-/// admin allows in spite of everything else.
+/// admin allows in spite of everything else. An address of this host needs an exception for just
+/// that address: who opens the intranet does not mean the host, its gateway and its resolvers.
 pub fn judge(address: IpAddr, own: &[IpAddr], exceptions: &[Cidr]) -> Result<IpAddr, Blocked> {
     let address = address.to_canonical();
-    let excepted = |address| exceptions.iter().any(|range| range.contains(address));
+    let is_own = |address| own.iter().any(|own| own.to_canonical() == address);
+    let excepted = |address| {
+        let mut ranges = exceptions.iter().filter(|range| range.contains(address));
+        ranges.any(|range| range.is_single() || !is_own(address))
+    };
     if !excepted(address) {
         check(address, own)?;
         return Ok(address);
@@ -153,6 +163,14 @@ fn embedded(address: IpAddr) -> Vec<IpAddr> {
         IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(low).unwrap_or(0)))
     };
     match address.segments() {
+        // Loopback and unspecified embed nothing.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Vec::new(),
+        // RFC 6052 lets a /48 prefix put the address around bits 64 to 71.
+        [0x64, 0xff9b, 1, ..] => {
+            let parts = ((bits >> 64) & 0xffff) << 16 | (bits >> 40) & 0xffff;
+            let split = Ipv4Addr::from_bits(u32::try_from(parts).unwrap_or(0));
+            vec![word(0), IpAddr::V4(split)]
+        }
         [0x64, 0xff9b, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => vec![word(0)],
         [0x2002, ..] => vec![word(80)],
         [0x2001, 0, ..] => {

@@ -258,3 +258,27 @@ fn ranges_are_spelled_in_one_way() {
     let one: Cidr = "2a00::1/128".parse().unwrap();
     assert!(one.contains(address("2a00::1")) && !one.contains(address("2a00::2")));
 }
+
+#[test]
+fn an_exception_for_a_range_does_not_open_the_host_itself() {
+    let own: Vec<IpAddr> = vec!["10.20.0.5".parse().unwrap()];
+    let range: Cidr = "10.20.0.0/16".parse().unwrap();
+    let just_that: Cidr = "10.20.0.5/32".parse().unwrap();
+    let neighbour = "10.20.0.6".parse().unwrap();
+    assert!(judge(neighbour, &own, std::slice::from_ref(&range)).is_ok());
+    assert!(judge(own[0], &own, std::slice::from_ref(&range)).is_err());
+    assert!(judge(own[0], &own, &[range, just_that]).is_ok());
+}
+
+#[test]
+fn the_platform_service_with_a_public_address_is_refused() {
+    let address = "168.63.129.16".parse().unwrap();
+    assert!(judge(address, &[], &[]).is_err());
+}
+
+#[test]
+fn loopback_of_ipv6_can_be_excepted() {
+    let loopback: IpAddr = "::1".parse().unwrap();
+    let exception: Cidr = "::1/128".parse().unwrap();
+    assert!(judge(loopback, &[loopback], &[exception]).is_ok());
+}

@@ -48,7 +48,7 @@ impl<'a> Wish<'a> {
                 .collect(),
             own: Vec::new(),
             // `::1` is judged as the IPv4-compatible form of 0.0.0.1, too.
-            exceptions: ["127.0.0.0/8", "::1/128", "0.0.0.1/32"]
+            exceptions: ["127.0.0.0/8", "127.0.0.1/32", "::1/128"]
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
         };
