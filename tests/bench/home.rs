@@ -1,0 +1,86 @@
+//! The home of the measured broker: the shipped settings and scopes, and packs that do little.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{failure::Failure, stage};
+
+const TOOL: &str = "def run(args):\n    return {\"ok\": True, \"data\": args}\n";
+
+/// Lays it out and says how many packs the shipped settings start at once.
+pub fn make(repository: &Path, home: &Path, data: &Path, packs: usize) -> Result<u64, Failure> {
+    for directory in ["docker/packs", "docker/sandbox", "docker/handlers", "grants", "scopes"] {
+        directory_at(&home.join(directory))?;
+    }
+    for file in ["docker/config.json", "docker/seccomp.json"] {
+        copy(&repository.join(file), &home.join(file))?;
+    }
+    let scopes = repository.join("scopes");
+    for scope in fs::read_dir(&scopes).map_err(Failure::file(&scopes))? {
+        let scope = scope.map_err(Failure::file(&scopes))?;
+        copy(&scope.path(), &home.join("scopes").join(scope.file_name()))?;
+    }
+    for number in 0..packs {
+        pack(home, number)?;
+    }
+    let grant = json!({
+        "component_id": stage::component(0),
+        "permissions": {"file_read": {"enabled": true, "directories": [data]}},
+    });
+    let name = format!("grants/{}.json", stage::component(0));
+    write(&home.join(name), &grant.to_string())?;
+    let config = config(home)?;
+    let missing = || Failure::Unexpected("docker/config.json has no `start.concurrency`".to_owned());
+    let at_once = config.pointer("/start/concurrency").and_then(Value::as_u64);
+    at_once.ok_or_else(missing)
+}
+
+/// Changes how many packs are started at once.
+pub fn set_concurrency(home: &Path, at_once: u64) -> Result<(), Failure> {
+    let mut config = config(home)?;
+    if let Some(setting) = config.pointer_mut("/start/concurrency") {
+        *setting = at_once.into();
+    }
+    write(&home.join("docker/config.json"), &config.to_string())
+}
+
+fn config(home: &Path) -> Result<Value, Failure> {
+    let path = home.join("docker/config.json");
+    let bytes = fs::read(&path).map_err(Failure::file(&path))?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+fn pack(home: &Path, number: usize) -> Result<(), Failure> {
+    let id = stage::pack(number);
+    let directory = home.join("docker/packs").join(&id);
+    directory_at(&directory)?;
+    let manifest = json!({
+        "id": id,
+        "version": "1.0.0",
+        "description": "Answers with its arguments.",
+        "components": [{
+            "id": stage::component(number),
+            "name": "answer",
+            "runner": "python",
+            "entry": "answer.py",
+            "description": "Answers with its arguments.",
+        }],
+        "requests": {},
+    });
+    write(&directory.join("pack.json"), &manifest.to_string())?;
+    // Each a little different, so that each pack has an image of its own.
+    write(&directory.join("answer.py"), &format!("# {id}\n{TOOL}"))
+}
+
+fn directory_at(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(Failure::file(path))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::copy(from, to).map(drop).map_err(Failure::file(from))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(Failure::file(path))
+}

@@ -1,0 +1,82 @@
+//! The ways of a component without gRPC: JSON requests and plain bodies over HTTP/1.1.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+};
+
+use crate::failure::Failure;
+
+/// As much as a keep-alive connection of the Python SDK.
+#[derive(Debug)]
+pub struct Plain {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Plain {
+    /// Connects to a component's socket.
+    pub fn connect(path: &Path) -> Result<Self, Failure> {
+        Ok(Self {
+            stream: UnixStream::connect(path).map_err(Failure::file(path))?,
+            buffer: vec![0; 1024 * 1024],
+        })
+    }
+
+    /// Reads a small file as JSON; returns the length of the reply, which holds it as base64.
+    pub fn read(&mut self, file: &Path) -> Result<usize, Failure> {
+        let body = serde_json::json!({ "path": file }).to_string();
+        let head = format!(
+            "POST /rumi.v1.Capabilities/FileRead HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.exchange(&head)
+    }
+
+    /// Downloads a file as a plain body; its path needs no escaping. Returns its length.
+    pub fn download(&mut self, file: &Path) -> Result<usize, Failure> {
+        let head = format!(
+            "GET /files?path={} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            file.display()
+        );
+        self.exchange(&head)
+    }
+
+    fn exchange(&mut self, request: &str) -> Result<usize, Failure> {
+        let socket = Failure::file("the component's socket");
+        self.stream.write_all(request.as_bytes()).map_err(socket)?;
+        let mut head = Vec::new();
+        let begun = loop {
+            let length = self.receive()?;
+            head.extend_from_slice(self.buffer.get(..length).unwrap_or_default());
+            if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
+                break head.len() - end - 4;
+            }
+        };
+        let head = String::from_utf8_lossy(&head);
+        let head = head.split("\r\n\r\n").next().unwrap_or_default();
+        if !head.starts_with("HTTP/1.1 200 ") {
+            return Err(Failure::Unexpected(head.to_owned()));
+        }
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let length = lines
+            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .find_map(|(_, value)| value.parse().ok());
+        let length: usize =
+            length.ok_or_else(|| Failure::Unexpected("a reply without a length".to_owned()))?;
+        let mut received = begun;
+        while received < length {
+            received += self.receive()?;
+        }
+        Ok(received)
+    }
+
+    fn receive(&mut self) -> Result<usize, Failure> {
+        let socket = Failure::file("the component's socket");
+        match self.stream.read(&mut self.buffer).map_err(socket)? {
+            0 => Err(Failure::Unexpected("a reply ended early".to_owned())),
+            length => Ok(length),
+        }
+    }
+}
