@@ -23,8 +23,8 @@ use crate::{
 
 /// Call a tool and print its result
 ///
-/// The result goes to stdout as JSON; what the tool printed, and each refusal it
-/// met with the command that would allow it, goes to stderr.
+/// The result goes to stdout as JSON; each refusal the tool met, with the command that
+/// would allow it, goes to stderr, and so does what a tool printed that failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Call {
     /// The tool, as PACK:tool:NAME
@@ -42,6 +42,10 @@ pub(crate) struct Call {
     /// Stop the call after this long (`500ms`, `10s`, `2m`) instead of what the pack says
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     timeout: Option<Duration>,
+
+    /// Show what the tool printed even when it succeeded or was denied something
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// The part of a result that decides about the exit code.
@@ -61,6 +65,7 @@ struct VerdictError {
 
 impl Call {
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let verbose = self.verbose;
         let request = CallRequest {
             component_id: self.component.to_string(),
             args_json: arguments(&self.args)?,
@@ -74,24 +79,13 @@ impl Call {
                 .await
                 .map_err(|status| broker::refused(&status))?
                 .into_inner();
-            show(context, &reply)
+            show(context, &reply, verbose)
         })
     }
 }
 
-fn show(context: &mut Context, reply: &CallResponse) -> Result<(), Failure> {
+fn show(context: &mut Context, reply: &CallResponse, verbose: bool) -> Result<(), Failure> {
     let console = context.console;
-    for (label, text) in [("stdout", &reply.stdout), ("stderr", &reply.stderr)] {
-        for line in text.lines() {
-            console.say(&format!("{label} | {line}"));
-        }
-    }
-    if reply.truncated {
-        console.warning("the tool printed more than its limit; the rest was dropped");
-    }
-    if !reply.stopped_reason.is_empty() {
-        console.warning(&format!("the call was stopped: {}", reply.stopped_reason));
-    }
     let layout = match context.out.format() {
         Format::Table | Format::Json => Layout::Pretty,
         Format::Jsonl => Layout::Compact,
@@ -102,17 +96,66 @@ fn show(context: &mut Context, reply: &CallResponse) -> Result<(), Failure> {
             message: format!("the broker's answer is not a result: {error}"),
             hint: "packctl and rumi-broker may be of different versions".to_owned(),
         })?;
+    let exit = verdict.exit();
+    printed(console, reply, verbose || exit == Exit::Failed);
+    if let Some(text) = stopped(&reply.stopped_reason) {
+        console.warning(text);
+    }
     context.out.json_text(&reply.result_json, layout)?;
     context.out.flush()?;
     for denial in &reply.denials {
         explain(console, denial);
     }
-    match verdict {
-        Verdict { ok: true, .. } => Ok(()),
-        Verdict {
-            error: Some(error), ..
-        } if error.kind == "Denied" => Err(Failure::Said(Exit::Denied)),
-        _ => Err(Failure::Said(Exit::Failed)),
+    match exit {
+        Exit::Ok => Ok(()),
+        exit => Err(Failure::Said(exit)),
+    }
+}
+
+impl Verdict {
+    fn exit(&self) -> Exit {
+        match &self.error {
+            _ if self.ok => Exit::Ok,
+            Some(error) if error.kind == "Denied" => Exit::Denied,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// What the tool wrote to its own output, or that it wrote something.
+fn printed(console: Console, reply: &CallResponse, whole: bool) {
+    let streams = [("stdout", &reply.stdout), ("stderr", &reply.stderr)];
+    if whole {
+        for (label, text) in streams {
+            for line in text.lines() {
+                console.say(&format!("{label} | {line}"));
+            }
+        }
+    } else {
+        // The traceback of a refusal would push the remedy out of sight.
+        let lines: usize = streams.iter().map(|(_, text)| text.lines().count()).sum();
+        if lines > 0 {
+            let noun = if lines == 1 { "line" } else { "lines" };
+            console.labelled(
+                "note",
+                "36",
+                &format!("the tool printed {lines} {noun}; --verbose shows them"),
+            );
+        }
+    }
+    if reply.truncated {
+        console.warning("the tool printed more than its limit; the rest was dropped");
+    }
+}
+
+/// What is to be said about how a call ended; nothing where the result says it all.
+fn stopped(reason: &str) -> Option<&'static str> {
+    match reason {
+        "" | "exited" | "not_started" => None,
+        "timeout" => Some("the call was stopped: its time was up"),
+        "memory" => Some("the call was stopped: it used more memory than it may"),
+        "crashed" => Some("the tool's process ended without an answer"),
+        _ => Some("the call was stopped for a reason that this packctl does not know"),
     }
 }
 
@@ -126,7 +169,7 @@ fn explain(console: Console, denial: &CallDenial) {
         ),
     );
     if !denial.remedy.is_empty() {
-        console.hint(&denial.remedy);
+        console.labelled("remedy", "32", &denial.remedy);
     }
 }
 

@@ -309,6 +309,7 @@ fn call_prints_the_result_exactly_and_exits_by_it() {
                 CallResponse {
                     stdout: "hello\n\x1b[2Jbye".to_owned(),
                     truncated: true,
+                    stopped_reason: "exited".to_owned(),
                     ..result(
                         r#"{"ok":true,"data":{"z":123456789012345678901234567890,"a":"\u001b"}}"#,
                     )
@@ -318,6 +319,7 @@ fn call_prints_the_result_exactly_and_exits_by_it() {
                 "a:tool:bad",
                 CallResponse {
                     stopped_reason: "timeout".to_owned(),
+                    stderr: "Traceback".to_owned(),
                     ..result(r#"{"ok":false,"error":{"message":"x","type":"ValueError"}}"#)
                 },
             ),
@@ -325,6 +327,7 @@ fn call_prints_the_result_exactly_and_exits_by_it() {
                 "a:tool:denied",
                 CallResponse {
                     denials: vec![denial.clone()],
+                    stderr: "Traceback".to_owned(),
                     ..result(r#"{"ok":false,"error":{"message":"no","type":"Denied"}}"#)
                 },
             ),
@@ -359,18 +362,24 @@ fn call_prints_the_result_exactly_and_exits_by_it() {
         good.stdout,
         "{\"ok\":true,\"data\":{\"z\":123456789012345678901234567890,\"a\":\"\\u001b\"}}\n"
     );
-    good.says("stdout | hello\nstdout | \\u{1b}[2Jbye\n")
+    good.says("note: the tool printed 2 lines; --verbose shows them\n")
         .says("warning: the tool printed more than its limit");
+    assert!(!good.stderr.contains("stopped"), "{}", good.stderr);
     assert_eq!(broker.asked(), ["call a:tool:good {\"k\": 1} 2000"]);
     host.expect(&["call", "a:tool:good"], 0)
         .prints("{\n  \"ok\": true,\n  \"data\": {\n    \"z\"");
+    host.expect(&["call", "a:tool:good", "--verbose"], 0)
+        .says("stdout | hello\nstdout | \\u{1b}[2Jbye\n");
     host.expect(&["call", "a:tool:bad"], 1)
         .prints("ValueError")
-        .says("the call was stopped: timeout");
+        .says("stderr | Traceback\n")
+        .says("the call was stopped: its time was up");
     let denied = host.expect(&["call", "a:tool:denied"], 3);
-    denied.says("denied: file_read of `/x/\\u{1b}[2J`: outside_directory (record 0123456789abcdef)\nhint: packctl grant add a:tool:denied file_read /x\n");
+    // A traceback would push the remedy out of sight.
+    assert!(!denied.stderr.contains("Traceback"), "{}", denied.stderr);
+    denied.says("denied: file_read of `/x/\\u{1b}[2J`: outside_directory (record 0123456789abcdef)\nremedy: packctl grant add a:tool:denied file_read /x\n");
     host.expect(&["call", "a:tool:coped"], 0)
-        .says("hint: packctl grant add a:tool:denied file_read /x");
+        .says("remedy: packctl grant add a:tool:denied file_read /x");
     host.expect(&["call", "a:tool:mad"], 1).says("not a result");
     host.expect(&["call", "a:tool:none"], 4)
         .says("there is no component `a:tool:none`");
