@@ -28,7 +28,7 @@ use crate::{
     broker::Broker,
     caller::{Caller, Identity},
     capabilities::Connection,
-    workers::{Pool, WorkerConnection},
+    workers::{Place, Pool, WorkerConnection},
 };
 
 /// Connections a component may hold open at once.
@@ -37,6 +37,11 @@ const MAX_CONNECTIONS: usize = 256;
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Requests in flight on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+/// Requests of a component that are read, answered or sent at once; others wait.
+const MAX_REQUESTS: usize = 64;
+/// Bytes that a stream may send ahead. Those that wait for their turn must not use up the
+/// connection's window, or those that have it could not go on.
+const STREAM_WINDOW: u32 = 32 * 1024;
 
 /// Why a component's socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +91,7 @@ impl Listener {
             identity,
             pool,
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            turns: Arc::new(Semaphore::new(MAX_REQUESTS)),
             stop: stop.clone(),
         };
         broker.requests_runtime().spawn(accepting.run(socket));
@@ -123,6 +129,7 @@ struct Accept {
     identity: Arc<Identity>,
     pool: Arc<Pool>,
     slots: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -175,11 +182,17 @@ impl Accept {
                 .and_then(|pid| u32::try_from(pid).ok())
                 .unwrap_or(0),
         };
-        let call = self.pool.slot_of(peer.pid);
+        let place = self.pool.place_of(peer.pid);
+        let worker = WorkerConnection::new(Arc::clone(&self.pool), peer, &place);
+        let call = match place {
+            Place::Call(call) => call,
+            Place::Staff | Place::Unknown => None,
+        };
         let caller = Caller::new(Arc::clone(&self.identity), peer, call);
         let routes = Routes::new(
             Connection::new(Arc::clone(&self.broker), caller),
-            WorkerConnection::new(Arc::clone(&self.pool), peer),
+            worker,
+            Arc::clone(&self.turns),
         );
         let stop = self.stop.clone();
         tokio::spawn(serve(stream, routes, stop, slot));
@@ -209,8 +222,8 @@ async fn serve(
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(16 * 1024)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(8 * 1024 * 1024)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS)
         .max_frame_size(1024 * 1024);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);

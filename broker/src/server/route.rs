@@ -1,6 +1,13 @@
 //! Which of the ways to speak a request uses.
 
-use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, pin::Pin};
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -8,6 +15,7 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use rumi_proto::v1::{capabilities_server::CapabilitiesServer, worker_server::WorkerServer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::Service as _;
 
@@ -20,6 +28,9 @@ pub(super) type Body = UnsyncBoxBody<Bytes, Status>;
 /// Largest gRPC message either way, in bytes.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// Largest message of a worker, which says little, in bytes.
+const MAX_WORKER_MESSAGE: usize = 64 * 1024;
+
 const CAPABILITIES: &str = "/rumi.v1.Capabilities/";
 const WORKER: &str = "/rumi.v1.Worker/";
 
@@ -30,17 +41,25 @@ pub(super) struct Routes {
     capabilities: CapabilitiesServer<Connection>,
     worker: WorkerServer<WorkerConnection>,
     worker_connection: WorkerConnection,
+    turns: Arc<Semaphore>,
 }
 
 impl Routes {
-    pub(super) fn new(connection: Connection, worker: WorkerConnection) -> Self {
+    /// `turns` are shared by all connections of a component: whatever a request holds in the
+    /// broker's memory is held as often as there are turns, and no more.
+    pub(super) fn new(
+        connection: Connection,
+        worker: WorkerConnection,
+        turns: Arc<Semaphore>,
+    ) -> Self {
         Self {
             capabilities: CapabilitiesServer::new(connection.clone())
                 .max_decoding_message_size(MAX_MESSAGE)
                 .max_encoding_message_size(MAX_MESSAGE),
-            worker: WorkerServer::new(worker.clone()).max_decoding_message_size(MAX_MESSAGE),
+            worker: WorkerServer::new(worker.clone()).max_decoding_message_size(MAX_WORKER_MESSAGE),
             connection,
             worker_connection: worker,
+            turns,
         }
     }
 
@@ -48,19 +67,31 @@ impl Routes {
     pub(super) fn answer(
         &self,
         request: Request<Incoming>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Response<InTurn>, Infallible>> + Send>> {
         let mut routes = self.clone();
         Box::pin(async move {
-            let answered = AssertUnwindSafe(routes.dispatch(request))
+            let answered = AssertUnwindSafe(routes.in_turn(request))
                 .catch_unwind()
                 .await;
             Ok(answered.unwrap_or_else(|_| {
                 tracing::error!("a request ended in a panic");
-                boxed(connect::error(&Status::internal(
-                    "the broker failed on this request; its log says why",
-                )))
+                let status =
+                    Status::internal("the broker failed on this request; its log says why");
+                boxed(connect::error(&status)).map(InTurn::free)
             }))
         })
+    }
+
+    /// Waits for a turn, and keeps it until the reply is sent. A worker's stream lives as
+    /// long as the worker and takes none.
+    async fn in_turn(&mut self, request: Request<Incoming>) -> Response<InTurn> {
+        if request.uri().path().starts_with(WORKER) {
+            return self.dispatch(request).await.map(InTurn::free);
+        }
+        // Nobody closes the semaphore, and so there is a turn for everybody in the end.
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let response = self.dispatch(request).await;
+        response.map(|body| InTurn { body, _turn: turn })
     }
 
     async fn dispatch(&mut self, request: Request<Incoming>) -> Response<Body> {
@@ -99,6 +130,38 @@ impl Routes {
         boxed(connect::error(&Status::unimplemented(
             "nothing is served here; see proto/rumi/v1 for what is",
         )))
+    }
+}
+
+/// A reply's body with the turn that it ends.
+pub(super) struct InTurn {
+    body: Body,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl InTurn {
+    fn free(body: Body) -> Self {
+        Self { body, _turn: None }
+    }
+}
+
+impl http_body::Body for InTurn {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

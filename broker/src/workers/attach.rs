@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::pool::Pool;
+use super::pool::{Place, Pool};
 
 /// Commands that may wait for a worker that does not read.
 const COMMANDS: usize = 64;
@@ -21,18 +21,26 @@ const COMMANDS: usize = 64;
 pub struct WorkerConnection {
     pool: Arc<Pool>,
     peer: Peer,
+    staff: bool,
 }
 
 impl WorkerConnection {
     /// For a connection on the socket of the pool's component.
     #[must_use]
-    pub fn new(pool: Arc<Pool>, peer: Peer) -> Self {
-        Self { pool, peer }
+    pub fn new(pool: Arc<Pool>, peer: Peer, place: &Place) -> Self {
+        Self {
+            pool,
+            peer,
+            staff: matches!(place, Place::Staff),
+        }
     }
 
     /// Takes in a spare that has just connected.
     pub async fn spare(self, stream: TokioIo<Upgraded>) {
-        self.pool.admit(self.peer, stream).await;
+        // A process of a call would outlive its call as a spare.
+        if self.staff {
+            self.pool.admit(self.peer, stream).await;
+        }
     }
 }
 
@@ -44,6 +52,11 @@ impl worker_server::Worker for WorkerConnection {
         &self,
         request: Request<Streaming<v1::WorkerEvent>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
+        if !self.staff {
+            return Err(Status::permission_denied(
+                "a process of a call is no worker",
+            ));
+        }
         let mut events = request.into_inner();
         let hello = match events.message().await? {
             Some(v1::WorkerEvent {

@@ -8,4 +8,4 @@ mod spare;
 
 pub use attach::WorkerConnection;
 pub use call::CallReport;
-pub use pool::{Pool, ToolSpec};
+pub use pool::{Place, Pool, ToolSpec};

@@ -31,6 +31,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a waiting call looks again although nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Names of calls' groups: components of one pack share a directory of groups, and so
+/// no two pools may give the same name.
+static GROUPS: AtomicU64 = AtomicU64::new(1);
+
 /// All that a pool must know of its tool.
 #[derive(Debug, Clone)]
 pub struct ToolSpec {
@@ -69,6 +73,10 @@ struct State {
     worker: Option<Worker>,
     ready: VecDeque<Spare>,
     ordered: VecDeque<Instant>,
+    /// Spares that have come and are loading their tool.
+    loading: usize,
+    /// Calls that wait for a spare.
+    waiting: usize,
     slots: HashMap<String, Weak<CallSlot>>,
     running: usize,
     wiping: Option<u64>,
@@ -93,6 +101,17 @@ pub struct PoolStatus {
     pub calls: u64,
 }
 
+/// Where a peer lives.
+#[derive(Debug)]
+pub enum Place {
+    /// In a call, or in what is left of one.
+    Call(Option<Arc<CallSlot>>),
+    /// Outside of all calls, as workers do, and spares before they are let in.
+    Staff,
+    /// It has ended, or nothing can be said.
+    Unknown,
+}
+
 /// Held as long as a worker's stream is open.
 #[derive(Debug)]
 pub(super) struct Attachment {
@@ -110,7 +129,6 @@ impl Drop for Attachment {
         {
             state.worker = None;
             state.ordered.clear();
-            state.wiping = None;
         }
         drop(state);
         self.pool.changed.notify_waiters();
@@ -209,14 +227,23 @@ impl Pool {
             .is_some()
     }
 
-    /// The call in whose cgroup a process lives, by what the kernel says of the process.
+    /// Where a process lives, by what the kernel says of the process.
     #[must_use]
-    pub fn slot_of(&self, pid: u32) -> Option<Arc<CallSlot>> {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    pub fn place_of(&self, pid: u32) -> Place {
+        let Ok(groups) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
+            return Place::Unknown;
+        };
         let name = groups
             .split(['/', '\n'])
-            .find_map(|part| part.strip_prefix(CALL_PREFIX))?;
-        self.state().slots.get(name)?.upgrade()
+            .find_map(|part| part.strip_prefix(CALL_PREFIX));
+        if let Some(name) = name {
+            return Place::Call(self.state().slots.get(name).and_then(Weak::upgrade));
+        }
+        // A process that is ending has left its groups, as far as they are of version 1.
+        let left = groups
+            .lines()
+            .all(|line| line.ends_with(":/") || line.is_empty());
+        if left { Place::Unknown } else { Place::Staff }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -239,12 +266,16 @@ impl Pool {
         guest: &str,
     ) -> Attachment {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(component = %self.spec.component, guest = %guest.escape_default(), "worker attached");
+        let shown: String = guest.chars().take(100).collect();
+        tracing::info!(component = %self.spec.component, guest = %shown.escape_default(), "worker attached");
         {
             let mut state = self.state();
             state.worker = Some(Worker { number, commands });
             state.ordered.clear();
-            state.wiping = None;
+            if state.wiping.is_some() {
+                // What the worker before it was told, or should have been, and never confirmed.
+                self.wipe(&mut state);
+            }
         }
         self.order();
         self.changed.notify_waiters();
@@ -268,7 +299,9 @@ impl Pool {
         if !has_cgroup {
             return;
         }
-        while state.ready.len() + state.ordered.len() < self.spec.spares {
+        // A spare that is long in loading holds descriptors and groups of the broker: it counts.
+        let wanted = self.spec.spares.saturating_add(state.waiting);
+        while state.ready.len() + state.ordered.len() + state.loading < wanted {
             let sent = state.worker.as_ref().is_some_and(|worker| {
                 worker
                     .commands
@@ -318,11 +351,21 @@ impl Pool {
 
     /// Takes in a spare: into its cgroup first, then it may load foreign code.
     pub(super) async fn admit(&self, peer: Peer, stream: TokioIo<Upgraded>) {
-        if self.state().ordered.pop_front().is_none() {
-            tracing::warn!(component = %self.spec.component, "refused a spare that was not ordered");
-            return;
+        {
+            let mut state = self.state();
+            if state.ordered.pop_front().is_none() {
+                drop(state);
+                tracing::debug!(component = %self.spec.component, "refused a spare that was not ordered");
+                return;
+            }
+            state.loading += 1;
         }
-        match self.admit_ordered(peer, stream).await {
+        let admitted = self.admit_ordered(peer, stream).await;
+        {
+            let mut state = self.state();
+            state.loading = state.loading.saturating_sub(1);
+        }
+        match admitted {
             Ok(spare) => {
                 let failed = spare.broken().is_some();
                 let mut state = self.state();
@@ -348,7 +391,7 @@ impl Pool {
         let name = format!(
             "{}-{}",
             std::process::id(),
-            self.next.fetch_add(1, Ordering::Relaxed)
+            GROUPS.fetch_add(1, Ordering::Relaxed)
         );
         let slot = Arc::new(CallSlot::default());
         {
@@ -373,13 +416,24 @@ impl Pool {
 
     /// Hands out a live spare, waiting for one up to `patience`.
     pub(super) async fn take(&self, patience: Duration) -> Result<Spare, NoSpare> {
+        self.state().waiting += 1;
+        let taken = self.wait_for_spare(patience).await;
+        {
+            let mut state = self.state();
+            state.waiting = state.waiting.saturating_sub(1);
+        }
+        // Only now, so that the call that has its spare is not counted as one that waits.
+        self.order();
+        taken
+    }
+
+    async fn wait_for_spare(&self, patience: Duration) -> Result<Spare, NoSpare> {
         let deadline = Instant::now() + patience;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(spare) = self.try_take() {
-                self.order();
                 return Ok(spare);
             }
             self.order();
@@ -432,17 +486,25 @@ impl Pool {
         let mut state = self.state();
         state.running = state.running.saturating_sub(1);
         if state.running == 0 && state.wiping.is_none() {
-            let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
-            let sent = state.worker.as_ref().is_some_and(|worker| {
-                worker
-                    .commands
-                    .try_send(Ok(command(Command::Wipe(v1::Wipe { wipe_id }))))
-                    .is_ok()
-            });
-            state.wiping = sent.then_some(wipe_id);
+            self.wipe(&mut state);
         }
         drop(state);
         self.order();
+    }
+
+    /// No call begins before the wipe is confirmed; where there is no worker to be told,
+    /// the next one that attaches is.
+    fn wipe(&self, state: &mut State) {
+        let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
+        state.wiping = Some(wipe_id);
+        let sent = state.worker.as_ref().is_some_and(|worker| {
+            let wipe = command(Command::Wipe(v1::Wipe { wipe_id }));
+            worker.commands.try_send(Ok(wipe)).is_ok()
+        });
+        if !sent {
+            // A worker that does not read its commands is cut off, and attaches anew.
+            state.worker = None;
+        }
     }
 
     pub(super) fn wiped(&self, wipe_id: u64) {

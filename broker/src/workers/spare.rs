@@ -73,7 +73,10 @@ impl Spare {
             cgroup: Some(cgroup),
             slot,
             stream: {
-                frame::write(&mut stream, &prepare).await?;
+                // A peer may have filled the socket with earlier replies that it never reads.
+                tokio::time::timeout(LOAD, frame::write(&mut stream, &prepare))
+                    .await
+                    .map_err(|late| FrameError::Closed(late.into()))??;
                 stream
             },
         };

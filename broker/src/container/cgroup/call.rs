@@ -53,10 +53,13 @@ impl CallCgroup {
                 name: name.to_owned(),
             });
         }
-        // Removed again by its drop when a later step fails.
-        let call = Self::existing(container, name);
+        // Removed again by its drop when a later step fails; a group that is there already
+        // is another call's, and its drop would end that call.
+        let mut call = Self::existing(container, name);
+        call.removed = true;
         for dir in call.directories() {
             fs::create_dir(&dir).map_err(CgroupError::file("make", &dir))?;
+            call.removed = false;
         }
         call.limit(memory_bytes, pids)?;
         Ok(call)
