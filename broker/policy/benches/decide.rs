@@ -78,10 +78,10 @@ fn measure<A: Clone>(
         }
         let asked = batch.len();
         let begin = Instant::now();
-        let allowed = batch
+        let allowed: usize = batch
             .into_iter()
-            .filter(|(caller, ask)| black_box(decide(caller, ask.clone())))
-            .count();
+            .map(|(caller, ask)| usize::from(black_box(decide(caller, ask))))
+            .sum();
         times.push(begin.elapsed().as_nanos() / asked.max(1) as u128);
         assert_eq!(allowed, asked, "every request of the bench is allowed");
     }

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::compile::Scopes;
+use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
 use crate::ids::ComponentId;
 use crate::permission::Permission;
@@ -49,8 +49,7 @@ pub trait Capability: Judge {
 }
 
 pub(crate) mod sealed {
-    use super::{ComponentId, Debug, Denial, Remedy, Scopes, Slot};
-    use crate::compile::Rights;
+    use super::{ComponentId, Debug, Denial, Remedy, Rights, Scopes, Slot};
 
     /// How a capability is judged. The module is private, so nobody adds a capability that says
     /// yes.
@@ -104,7 +103,7 @@ struct Case<C: Capability> {
     component: ComponentId,
     ask: C::Ask,
     terms: C::Terms,
-    grant: Arc<str>,
+    rights: Arc<Rights>,
     policy: PolicyHash,
     decided_at: UnixMillis,
 }
@@ -125,7 +124,7 @@ macro_rules! case_accessors {
 
         /// Name of the grant file that allowed it.
         pub fn grant(&self) -> &str {
-            &self.case.grant
+            &self.case.rights.file
         }
 
         /// The policy it was allowed under.
@@ -193,7 +192,7 @@ pub fn decide<C: Capability>(
         component: caller.clone(),
         ask,
         terms,
-        grant: rights.file.clone(),
+        rights: rights.clone(),
         policy: set.hash(),
         decided_at: now,
     };

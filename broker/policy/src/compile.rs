@@ -15,7 +15,7 @@ use crate::scope::{Bound, EnvTerms, FileTerms, NetworkTerms, Scope, TerminalTerm
 /// The effective rights of one component.
 #[derive(Debug)]
 pub struct Rights {
-    pub(crate) file: Arc<str>,
+    pub(crate) file: Box<str>,
     pub(crate) grant: Grant,
     pub(crate) file_read: Slot<FileRule>,
     pub(crate) file_write: Slot<FileRule>,

@@ -11,6 +11,7 @@ mod denial;
 pub mod edit;
 mod grant;
 mod host;
+mod id_hasher;
 mod ids;
 mod json;
 pub mod manifest;

@@ -1,11 +1,13 @@
 //! All policy files together, as one value that is swapped whole.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::compile::{Rights, Scopes};
 use crate::grant::{Grant, component_of};
+use crate::id_hasher::ById;
 use crate::ids::ComponentId;
 use crate::json::JsonError;
 use crate::path::AbsPath;
@@ -36,7 +38,7 @@ pub struct PolicySource {
 /// The policy in force.
 #[derive(Debug)]
 pub struct PolicySet {
-    entries: HashMap<ComponentId, Entry>,
+    entries: HashMap<ComponentId, Entry, ById>,
     scopes: Scopes,
     problems: Vec<Problem>,
     files: Vec<String>,
@@ -45,7 +47,7 @@ pub struct PolicySet {
 
 #[derive(Debug)]
 pub(crate) enum Entry {
-    Valid(Box<Rights>),
+    Valid(Arc<Rights>),
     /// There is a file for this component, and it says nothing that could be relied on.
     Invalid,
 }
@@ -60,7 +62,7 @@ impl PolicySet {
         source.scopes.sort_by(|a, b| a.name.cmp(&b.name));
         source.protected.sort();
         let mut set = Self {
-            entries: HashMap::with_capacity(source.grants.len()),
+            entries: HashMap::with_capacity_and_hasher(source.grants.len(), ById::default()),
             scopes: Scopes::default(),
             problems: Vec::new(),
             files: Vec::new(),
@@ -112,7 +114,7 @@ impl PolicySet {
             })
         });
         let entry = match rights {
-            Ok(rights) => Entry::Valid(Box::new(rights)),
+            Ok(rights) => Entry::Valid(Arc::new(rights)),
             Err(problem) => {
                 self.problems.push(problem);
                 Entry::Invalid

@@ -49,7 +49,7 @@ impl FileTerms {
 
     /// Empty for the granted directory itself.
     pub fn relative(&self) -> &str {
-        &self.place.relative
+        self.place.relative()
     }
 
     pub fn max_bytes(&self) -> u64 {
@@ -60,10 +60,10 @@ impl FileTerms {
     pub fn shows(&self, name: &str, kind: FileKind) -> bool {
         let globs = &self.place.rule.globs;
         let joined;
-        let relative = if self.place.relative.is_empty() {
+        let relative = if self.place.relative().is_empty() {
             name
         } else {
-            joined = format!("{}/{name}", self.place.relative);
+            joined = format!("{}/{name}", self.place.relative());
             &joined
         };
         !globs.excludes(relative) && (kind == FileKind::Directory || globs.includes(relative))

@@ -61,7 +61,7 @@ impl FileWriteTerms {
 
     /// Empty only for `Mkdir` with `parents`, where the directory is there already.
     pub fn relative(&self) -> &str {
-        &self.place.relative
+        self.place.relative()
     }
 
     /// Largest size a file may come to have.
@@ -72,7 +72,7 @@ impl FileWriteTerms {
     pub fn to(&self) -> Option<(&AbsPath, &str)> {
         self.to
             .as_ref()
-            .map(|place| (&place.root, place.relative.as_str()))
+            .map(|place| (&place.root, place.relative()))
     }
 }
 
@@ -205,7 +205,7 @@ impl Judge for FileWrite {
 }
 
 fn check_not_root(place: &Place, path: &AbsPath, action: &FileWriteAction) -> Result<(), Denial> {
-    if !place.relative.is_empty() || *action == (FileWriteAction::Mkdir { parents: true }) {
+    if !place.relative().is_empty() || *action == (FileWriteAction::Mkdir { parents: true }) {
         return Ok(());
     }
     let sentence = format!(

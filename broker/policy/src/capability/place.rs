@@ -13,7 +13,9 @@ use crate::rules::FileRule;
 pub(crate) struct Place {
     pub(crate) rule: Arc<FileRule>,
     pub(crate) root: AbsPath,
-    pub(crate) relative: String,
+    path: AbsPath,
+    /// Where in `path` the part below the root begins.
+    start: usize,
 }
 
 /// Whether the grant's `patterns` are asked about a path. They speak of files, so a directory
@@ -44,6 +46,11 @@ fn excluded(path: &AbsPath) -> Denial {
 }
 
 impl Place {
+    /// What is left of the path below the root; empty for the root itself.
+    pub(crate) fn relative(&self) -> &str {
+        self.path.as_str().get(self.start..).unwrap_or_default()
+    }
+
     /// Finds the nearest granted directory above `path`. An exclusion counts from every granted
     /// directory above it, so that granting a directory twice loosens nothing.
     pub(crate) fn find(
@@ -71,7 +78,8 @@ impl Place {
             Some((root, relative)) => Ok(Self {
                 rule: rule.clone(),
                 root: root.clone(),
-                relative: relative.to_owned(),
+                path: path.clone(),
+                start: path.as_str().len() - relative.len(),
             }),
             None if known => Err(excluded(path)),
             None => {
@@ -108,7 +116,7 @@ impl Place {
         // A directory among the files must not be opened by a name that only files may have,
         // and the name asked for counts as much as the name it led to.
         let fits = |relative| self.rule.globs.includes(relative);
-        if is_directory || (fits(relative) && fits(&self.relative)) {
+        if is_directory || (fits(relative) && fits(self.relative())) {
             return Ok(());
         }
         Err(excluded(asked))

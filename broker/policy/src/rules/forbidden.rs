@@ -80,21 +80,57 @@ pub(crate) struct Forbidden {
 struct Node {
     /// The entry that ends here, which forbids everything below as well.
     ends: Option<Arc<str>>,
+    /// A fingerprint of each literal segment. Most segments have that of none of them, and need
+    /// not be searched for.
+    fingerprints: ByteSet,
     /// Sorted by segment.
     literal: Vec<(Box<str>, Node)>,
     affixed: Vec<(Affix, Node)>,
 }
 
-/// A segment with one `*`: what stands before it and behind it.
+/// A set of bytes, one bit each.
+#[derive(Debug, Default)]
+struct ByteSet([u128; 2]);
+
+impl ByteSet {
+    fn insert(&mut self, byte: u8) {
+        let [low, high] = &mut self.0;
+        let half = if byte < 128 { low } else { high };
+        *half |= 1 << (byte & 127);
+    }
+
+    fn contains(&self, byte: u8) -> bool {
+        let [low, high] = self.0;
+        let half = if byte < 128 { low } else { high };
+        half >> (byte & 127) & 1 == 1
+    }
+}
+
+/// A segment with one `*`: what stands before it and behind it. The outermost bytes stand here
+/// once more, because they settle most comparisons.
 #[derive(Debug, PartialEq)]
 struct Affix {
+    first: Option<u8>,
+    last: Option<u8>,
     prefix: Box<str>,
     suffix: Box<str>,
 }
 
 impl Affix {
+    fn new(prefix: &str, suffix: &str) -> Self {
+        Self {
+            first: prefix.bytes().next(),
+            last: suffix.bytes().next_back(),
+            prefix: prefix.into(),
+            suffix: suffix.into(),
+        }
+    }
+
     fn matches(&self, segment: &str) -> bool {
-        segment.len() >= self.prefix.len() + self.suffix.len()
+        let bytes = segment.as_bytes();
+        (self.first.is_none() || self.first == bytes.first().copied())
+            && (self.last.is_none() || self.last == bytes.last().copied())
+            && segment.len() >= self.prefix.len() + self.suffix.len()
             && segment.starts_with(&*self.prefix)
             && segment.ends_with(&*self.suffix)
     }
@@ -126,12 +162,15 @@ impl Forbidden {
         if let Some(entry) = self.anchored.covers(rest) {
             return Some(entry);
         }
-        loop {
-            if let Some(entry) = self.floating.covers(rest) {
+        while !rest.is_empty() {
+            let (segment, after) = next_segment(rest);
+            let mut children = self.floating.children(segment);
+            if let Some(entry) = children.find_map(|child| child.covers(after)) {
                 return Some(entry);
             }
-            rest = rest.split_once('/')?.1;
+            rest = after;
         }
+        None
     }
 
     /// An entry that is this path, is above it, or could lie below it. To move or to hand over a
@@ -150,7 +189,7 @@ impl Forbidden {
             if let Some(entry) = self.floating.below(rest) {
                 return Some(entry);
             }
-            rest = rest.split_once('/').map_or("", |(_, rest)| rest);
+            rest = next_segment(rest).1;
         }
         None
     }
@@ -169,6 +208,7 @@ impl Node {
     }
 
     fn literal_child(&mut self, segment: &str) -> &mut Self {
+        self.fingerprints.insert(fingerprint(segment));
         let at = match self
             .literal
             .binary_search_by(|(name, _)| (**name).cmp(segment))
@@ -187,10 +227,7 @@ impl Node {
     }
 
     fn affixed_child(&mut self, prefix: &str, suffix: &str) -> &mut Self {
-        let affix = Affix {
-            prefix: prefix.into(),
-            suffix: suffix.into(),
-        };
+        let affix = Affix::new(prefix, suffix);
         let at = self
             .affixed
             .iter()
@@ -208,9 +245,14 @@ impl Node {
 
     fn children(&self, segment: &str) -> impl Iterator<Item = &Self> {
         let literal = self
-            .literal
-            .binary_search_by(|(name, _)| (**name).cmp(segment))
-            .ok()
+            .fingerprints
+            .contains(fingerprint(segment))
+            .then(|| {
+                self.literal
+                    .binary_search_by(|(name, _)| (**name).cmp(segment))
+                    .ok()
+            })
+            .flatten()
             .and_then(|at| self.literal.get(at));
         let affixed = self
             .affixed
@@ -229,7 +271,7 @@ impl Node {
         if rest.is_empty() || (self.literal.is_empty() && self.affixed.is_empty()) {
             return None;
         }
-        let (segment, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let (segment, rest) = next_segment(rest);
         self.children(segment).find_map(|child| child.covers(rest))
     }
 
@@ -238,7 +280,7 @@ impl Node {
         if rest.is_empty() {
             return self.any_entry();
         }
-        let (segment, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let (segment, rest) = next_segment(rest);
         self.children(segment).find_map(|child| child.below(rest))
     }
 
@@ -249,4 +291,26 @@ impl Node {
             .as_deref()
             .or_else(|| nodes.find_map(Self::any_entry))
     }
+}
+
+/// One byte made of both ends of a segment and its length.
+fn fingerprint(segment: &str) -> u8 {
+    let bytes = segment.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return 0;
+    };
+    let [length, ..] = bytes.len().to_le_bytes();
+    first.wrapping_mul(31) ^ last.wrapping_mul(7) ^ length
+}
+
+/// The first segment and what follows it. A plain loop beats a search built for long texts.
+fn next_segment(rest: &str) -> (&str, &str) {
+    let end = rest
+        .bytes()
+        .position(|byte| byte == b'/')
+        .unwrap_or(rest.len());
+    (
+        rest.get(..end).unwrap_or_default(),
+        rest.get(end + 1..).unwrap_or_default(),
+    )
 }

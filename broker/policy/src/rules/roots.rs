@@ -2,8 +2,11 @@
 
 use crate::path::AbsPath;
 
-/// Granted directories, sorted, so that finding the one above a path takes a binary search for
-/// each of its ancestors however many there are.
+/// Up to this many directories are compared one by one, which is quicker than searching.
+const FEW: usize = 8;
+
+/// Granted directories, sorted, so that finding those above a path takes a binary search for
+/// each of its ancestors where they are many.
 #[derive(Debug)]
 pub(crate) struct Roots {
     sorted: Vec<AbsPath>,
@@ -23,13 +26,19 @@ impl Roots {
         &'a self,
         path: &'a AbsPath,
     ) -> impl Iterator<Item = (&'a AbsPath, &'a str)> {
-        path.ancestors().filter_map(|ancestor| {
-            let index = self
-                .sorted
-                .binary_search_by(|root| root.as_str().cmp(ancestor))
-                .ok()?;
-            let root = self.sorted.get(index)?;
-            Some((root, path.strip_prefix(root)?))
-        })
+        let is_few = self.sorted.len() <= FEW;
+        // Of directories above one path, the longer sort behind the shorter.
+        let few = is_few.then(|| self.sorted.iter().rev());
+        let many = (!is_few).then(|| path.ancestors().filter_map(|text| self.find(text)));
+        let roots = few.into_iter().flatten().chain(many.into_iter().flatten());
+        roots.filter_map(|root| Some((root, path.strip_prefix(root)?)))
+    }
+
+    fn find(&self, text: &str) -> Option<&AbsPath> {
+        let at = self
+            .sorted
+            .binary_search_by(|root| root.as_str().cmp(text))
+            .ok()?;
+        self.sorted.get(at)
     }
 }

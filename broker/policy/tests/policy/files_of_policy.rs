@@ -412,7 +412,10 @@ fn the_hash_names_exactly_these_files() {
     change(&|s| s.grants[0].name = "other:tool:x.json".to_owned());
     change(&|s| s.grants.clear());
     change(&|s| {
-        let scope = s.scopes.iter_mut().find(|file| file.name == "env_read.json");
+        let scope = s
+            .scopes
+            .iter_mut()
+            .find(|file| file.name == "env_read.json");
         scope.unwrap().bytes.push(b'\n');
     });
     change(&|s| s.protected.push(path("/x")));
