@@ -16,9 +16,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 LIMIT, EXACT, DEPTH = 65536, 2**53, 32
-HEADER = ["v", "seq", "time", "boot_id", "mono_ns", "phase"]
-MEMBERS = ("id pack component container peer invocation permission action target decision reason grant policy "
-           "detail").split()
+HEADER = "v seq time boot_id mono_ns phase".split()
+MEMBERS = "id pack component container peer invocation permission action target decision reason grant policy detail".split()
 PHASES = {  # phase: (required, allowed besides)
     "decision": ("id pack component peer permission action target decision policy", "container invocation reason grant detail"),
     "outcome": ("id pack component permission action reason", "detail"),
@@ -27,12 +26,10 @@ PHASES = {  # phase: (required, allowed besides)
     "recovered": ("id detail", ""),
     "key": ("id detail", ""),
 }
-TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
-BOOT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-ID = re.compile(r"[0-9a-hjkmnp-tv-z]{16}")
-HASH = re.compile(r"[0-9a-f]{64}")
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
+BOOT = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ID, HASH, NAME = r"[0-9a-hjkmnp-tv-z]{16}", r"[0-9a-f]{64}", r"[^\s+]+"
 ESCAPED = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\"\\\\]")
-NAME = re.compile(r"[^\s+]+")
 
 
 class Bad(Exception):
@@ -93,7 +90,7 @@ def check_target(value):
         from_base64(value["base64"])
     if len(keys) > 1:
         number(value["bytes"])
-        need(isinstance(value["sha256"], str) and HASH.fullmatch(value["sha256"]), "a target without its hash")
+        need(isinstance(value["sha256"], str) and re.fullmatch(HASH, value["sha256"]), "a target without its hash")
 
 
 def check_member(key, value):
@@ -106,7 +103,7 @@ def check_member(key, value):
         number(value["uid"]), number(value["pid"])
     else:
         need(isinstance(value, str), f"`{key}` is no string")
-        need(key != "id" or ID.fullmatch(value), "an id that is none")
+        need(key != "id" or re.fullmatch(ID, value), "an id that is none")
         need(key != "decision" or value in ("allow", "deny"), "a decision other than allow and deny")
 
 
@@ -122,7 +119,7 @@ def read_record(line):
     need(keys[:6] == HEADER and keys[-1] == "prev", "a member is missing or out of order")
     need(record["v"] == 1 and record["v"] is not True, "not version 1")
     for key, form in (("time", TIME), ("boot_id", BOOT), ("prev", HASH)):
-        need(isinstance(record[key], str) and form.fullmatch(record[key]), f"`{key}` is malformed")
+        need(isinstance(record[key], str) and re.fullmatch(form, record[key]), f"`{key}` is malformed")
     number(record["seq"]), number(record["mono_ns"])
     need(isinstance(record["phase"], str) and record["phase"] in PHASES, "an unknown phase")
     required, allowed = (set(names.split()) for names in PHASES[record["phase"]])
@@ -139,7 +136,7 @@ def read_key(path):
     with open(path, encoding="utf-8") as file:
         name, hint, key = file.read().rstrip("\n").split("+", 2)
     typed = from_base64(key)
-    need(NAME.fullmatch(name) and len(typed) == 33 and typed[0] == 1, "the public key is malformed")
+    need(re.fullmatch(NAME, name) and len(typed) == 33 and typed[0] == 1, "the public key is malformed")
     digest = hashlib.sha256(name.encode() + b"\n" + typed).digest()[:4]
     need(digest.hex() == hint, "the hash in the public key does not fit")
     return name, digest, typed[1:]

@@ -34,7 +34,7 @@ pub(crate) struct Link {
     seq: u64,
     prev: Hash,
     leaf: Hash,
-    introduction: Option<Box<str>>,
+    introduction: Option<Box<[u8]>>,
 }
 
 impl Link {
@@ -48,7 +48,7 @@ impl Link {
             None => &[],
         };
         let line = Line::parse(bytes)?;
-        let (seq, prev) = (line.seq, unhex(line.prev.as_bytes()));
+        let (seq, prev) = (line.seq, unhex(line.prev));
         let introduction = (line.phase == Phase::Key).then(|| line.raw(Field::Detail).into());
         Ok(Self {
             seq,
@@ -78,7 +78,7 @@ impl Chain {
             .map(|hash| unhex(hash.as_str()?.as_bytes()))
             .collect();
         Some(Self {
-            prev: unhex(line.prev.as_bytes())?,
+            prev: unhex(line.prev)?,
             tree: Tree::from_edge(line.seq, edge?)?,
         })
     }
@@ -118,7 +118,13 @@ impl Chain {
             ));
         }
         if link.prev != self.prev {
-            return Err("`prev` is not the hash of the record before it".to_owned());
+            // The hash says that the two do not fit, not which of them is the changed one.
+            return Err(match self.size().checked_sub(1) {
+                Some(before) => format!(
+                    "`prev` is not the hash of record {before}; one of the two was changed, or something between them was put in or taken out"
+                ),
+                None => "`prev` of the first record is not all zeros".to_owned(),
+            });
         }
         self.check_place(link, place)?;
         self.push(link.leaf);
@@ -130,7 +136,7 @@ impl Chain {
             (Place::First(key, number), Some(introduction)) => {
                 let mut expected = Vec::new();
                 push_detail(&mut expected, &self.introduction(key, number), usize::MAX);
-                if introduction.as_bytes() == expected {
+                if **introduction == *expected {
                     Ok(())
                 } else {
                     Err("the segment's first record states another key, number or tree".to_owned())

@@ -1,23 +1,48 @@
 //! When a record was made: the wall clock, the boot and the time since it.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::OpenError;
+use crate::json::is_hex;
 
 /// Length of `2026-01-31T23:59:59.123456Z`.
 pub(crate) const TIME_LENGTH: usize = 27;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What a boot id looks like, each `0` being a hex digit.
+pub(crate) const BOOT_ID_SHAPE: &[u8; 36] = b"00000000-0000-0000-0000-000000000000";
+
+/// Whether each byte is what `shape` has in its place, or fits where that has a `0`. Looks at all of them
+/// without branches, which is faster than to stop at the first wrong one.
+pub(crate) fn is_shaped<const N: usize>(
+    bytes: &[u8],
+    shape: &[u8; N],
+    fits: impl Fn(u8) -> bool,
+) -> bool {
+    let Ok(bytes) = <&[u8; N]>::try_from(bytes) else {
+        return false;
+    };
+    bytes.iter().zip(shape).fold(true, |ok, (byte, shape)| {
+        ok & ((byte == shape) | ((*shape == b'0') & fits(*byte)))
+    })
+}
+
 /// Reads the kernel's id of this boot.
 pub(crate) fn boot_id() -> Result<String, OpenError> {
     let path = Path::new(BOOT_ID);
     let text = fs::read_to_string(path).map_err(OpenError::io("read", path))?;
-    Ok(text.trim_end().to_owned())
+    let id = text.trim_end();
+    if is_shaped(id.as_bytes(), BOOT_ID_SHAPE, |byte| is_hex(&[byte])) {
+        return Ok(id.to_owned());
+    }
+    let odd = io::Error::new(io::ErrorKind::InvalidData, "the kernel gave no boot id");
+    Err(OpenError::io("understand", path)(odd))
 }
 
 /// Nanoseconds since the boot.

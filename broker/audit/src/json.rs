@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use serde_json::{Number, Value};
 
+use crate::tree::Hash;
+
 /// The largest number that every JSON reader holds exactly; larger ones are spelled as strings.
 pub(crate) const MAX_NUMBER: u64 = 1 << 53;
 
@@ -30,17 +32,13 @@ fn zero_bytes(word: u64) -> u64 {
 }
 
 fn is_plain(byte: u8) -> bool {
-    // Without branches, so that the compiler looks at sixteen bytes at once.
-    (byte.wrapping_sub(0x20) < 0x5f) & (byte != b'"') & (byte != b'\\')
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
 }
 
-/// Length of the leading run of printable ASCII that needs no escape.
+/// Length of the leading run of printable ASCII that needs no escape, eight bytes at a time.
 pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let plain_block = |block: &&[u8; 16]| block.iter().fold(true, |ok, byte| ok & is_plain(*byte));
-    let skipped = blocks.iter().take_while(plain_block).count() * 16;
-    let (words, rest) = bytes.get(skipped..).unwrap_or_default().as_chunks::<8>();
-    let mut length = skipped;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut length = 0;
     for chunk in words {
         let word = u64::from_le_bytes(*chunk);
         let special = (word & HIGHS)
@@ -267,7 +265,7 @@ pub(crate) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Lower-case hex of a hash.
-pub(crate) fn hex(hash: &[u8; 32]) -> [u8; 64] {
+pub(crate) fn hex(hash: &Hash) -> [u8; 64] {
     let mut spelled = [0; 64];
     for (pair, byte) in spelled.as_chunks_mut::<2>().0.iter_mut().zip(hash) {
         *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)];
@@ -283,13 +281,18 @@ pub(crate) fn is_hex(bytes: &[u8]) -> bool {
 }
 
 /// The hash that 64 characters of lower-case hex spell.
-pub(crate) fn unhex(spelled: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn unhex(spelled: &[u8]) -> Option<Hash> {
     let spelled: &[u8; 64] = spelled.try_into().ok()?;
     let mut hash = [0; 32];
     for (byte, [high, low]) in hash.iter_mut().zip(spelled.as_chunks::<2>().0) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
+        *byte = hex_value(*high) << 4 | hex_value(*low);
     }
-    Some(hash)
+    is_hex(spelled).then_some(hash)
+}
+
+/// Value of what is known to be a hex digit; without branches, because each record has a hash to be read.
+fn hex_value(digit: u8) -> u8 {
+    (digit & 15) + (digit >> 6) * 9
 }
 
 /// Value of one lower-case hex digit.
@@ -306,13 +309,27 @@ pub(crate) fn find_newline(bytes: &[u8]) -> Option<usize> {
     let (blocks, _) = bytes.as_chunks::<32>();
     let without = |block: &&[u8; 32]| block.iter().fold(true, |ok, byte| ok & (*byte != b'\n'));
     let skipped = blocks.iter().take_while(without).count() * 32;
-    let (words, rest) = bytes.get(skipped..).unwrap_or_default().as_chunks::<8>();
+    let place = find_byte(bytes.get(skipped..).unwrap_or_default(), b'\n')?;
+    Some(skipped + place)
+}
+
+/// Place of the first such byte, looked for eight at a time: the best for what is found soon.
+pub(crate) fn find_byte(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
     for (place, chunk) in words.iter().enumerate() {
-        let found = zero_bytes(u64::from_le_bytes(*chunk) ^ (ONES * 0x0a));
+        let found = zero_bytes(u64::from_le_bytes(*chunk) ^ (ONES * u64::from(wanted)));
         if found != 0 {
-            return Some(skipped + place * 8 + (found.trailing_zeros() / 8) as usize);
+            return Some(place * 8 + (found.trailing_zeros() / 8) as usize);
         }
     }
-    let place = rest.iter().position(|byte| *byte == b'\n')?;
-    Some(skipped + words.len() * 8 + place)
+    let place = rest.iter().position(|byte| *byte == wanted)?;
+    Some(words.len() * 8 + place)
+}
+
+/// Whether all bytes are printable ASCII and none begins an escape, so that a string ends at the next quote.
+pub(crate) fn is_simple(bytes: &[u8]) -> bool {
+    // Without branches, so that the compiler looks at sixteen bytes at once.
+    bytes.iter().fold(true, |ok, byte| {
+        ok & (byte.wrapping_sub(0x20) < 0x5f) & (*byte != b'\\')
+    })
 }

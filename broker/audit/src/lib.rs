@@ -10,6 +10,7 @@ mod ids;
 mod json;
 mod keeper;
 mod key;
+mod keys;
 mod line;
 mod lines;
 mod log;

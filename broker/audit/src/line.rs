@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::json::{
-    push_detail, push_foreign, push_hex, push_nested, push_number, push_short, push_string,
-};
+use crate::json::{hex, push_detail, push_foreign, push_nested, push_number, push_short};
 use crate::record::{Admin, Decision, Outcome, Peer, PolicyChange, RecordId};
+use crate::tree::Hash;
 
 /// Longest line, newline included.
 pub(crate) const LINE_LIMIT: usize = 64 << 10;
@@ -329,7 +328,7 @@ pub(crate) struct Stamp<'a> {
     pub(crate) time: &'a [u8],
     pub(crate) boot_id: &'a str,
     pub(crate) mono_ns: u64,
-    pub(crate) prev: &'a [u8; 32],
+    pub(crate) prev: &'a Hash,
 }
 
 /// Spells a whole line with its newline, behind the byte 0x00 that its hash begins with.
@@ -339,14 +338,15 @@ pub(crate) fn compose(out: &mut Vec<u8>, stamp: &Stamp<'_>, phase: Phase, body: 
     push_number(out, stamp.seq);
     out.extend_from_slice(b",\"time\":\"");
     out.extend_from_slice(stamp.time);
-    out.extend_from_slice(b"\",\"boot_id\":");
-    push_string(out, stamp.boot_id);
-    out.extend_from_slice(b",\"mono_ns\":");
+    out.extend_from_slice(b"\",\"boot_id\":\"");
+    out.extend_from_slice(stamp.boot_id.as_bytes());
+    out.extend_from_slice(b"\",\"mono_ns\":");
     push_number(out, stamp.mono_ns);
-    out.extend_from_slice(b",\"phase\":");
-    push_string(out, phase.name());
+    out.extend_from_slice(b",\"phase\":\"");
+    out.extend_from_slice(phase.name().as_bytes());
+    out.push(b'"');
     out.extend_from_slice(body);
     out.extend_from_slice(b",\"prev\":\"");
-    push_hex(out, stamp.prev);
+    out.extend_from_slice(&hex(stamp.prev));
     out.extend_from_slice(b"\"}\n");
 }

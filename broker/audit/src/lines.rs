@@ -102,20 +102,24 @@ impl Lines {
         }
     }
 
-    /// Moves all whole lines that are at hand into `block`, behind one free byte; false where there are none,
-    /// and [`Lines::next`] tells why. They do not count as read until [`Lines::passed`] says so.
-    pub(crate) fn take_block(&mut self, block: &mut Vec<u8>) -> io::Result<bool> {
-        block.clear();
-        if self.end - self.start < LINE_LIMIT {
-            self.refill()?;
-        }
+    /// Trades `spare` for the block that holds all whole lines at hand, behind one free byte; false where there are
+    /// none, and [`Lines::next`] tells why. They do not count as read.
+    pub(crate) fn take_block(&mut self, spare: &mut Vec<u8>) -> io::Result<bool> {
+        self.refill()?;
         let Some(last) = self.pending().iter().rposition(|byte| *byte == b'\n') else {
             return Ok(false);
         };
-        block.push(0);
-        block.extend_from_slice(self.pending().get(..=last).unwrap_or_default());
-        self.start += last + 1;
+        let whole = self.start + last + 1;
+        spare.resize(BLOCK + LINE_LIMIT, 0);
+        let rest = self.block.get(whole..self.end).unwrap_or_default();
+        if let Some(place) = spare.get_mut(1..=rest.len()) {
+            place.copy_from_slice(rest);
+        }
+        self.end = 1 + rest.len();
+        self.start = 1;
         self.offset += last as u64 + 1;
+        std::mem::swap(&mut self.block, spare);
+        spare.truncate(whole);
         Ok(true)
     }
 }

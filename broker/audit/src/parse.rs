@@ -1,14 +1,15 @@
 //! Reads a line as strictly as it is written: one order of fields, one spelling of each value.
 
-use std::collections::HashSet;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::clock::TIME_LENGTH;
-use crate::json::{MAX_DEPTH, MAX_NUMBER, digit, is_hex, must_escape, plain_prefix};
+use crate::clock::{BOOT_ID_SHAPE, TIME_LENGTH, is_shaped};
+use crate::json::{
+    MAX_DEPTH, MAX_NUMBER, digit, find_byte, is_hex, is_simple, must_escape, plain_prefix,
+};
+use crate::keys::Keys;
 use crate::line::{Field, Phase};
-use crate::record::{ID_LENGTH, is_id_byte};
+use crate::record::{ID_LENGTH, is_id};
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,25 +23,35 @@ pub(crate) struct Malformed {
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) seq: u64,
-    pub(crate) time: &'a str,
+    pub(crate) time: &'a [u8],
     pub(crate) phase: Phase,
-    pub(crate) prev: &'a str,
-    fields: [&'a str; Field::COUNT],
+    pub(crate) prev: &'a [u8],
+    fields: [&'a [u8]; Field::COUNT],
 }
 
 impl<'a> Line<'a> {
     /// The field's value as it is spelled; empty where it is absent.
-    pub(crate) fn raw(&self, field: Field) -> &'a str {
+    pub(crate) fn raw(&self, field: Field) -> &'a [u8] {
         self.fields.get(field as usize).copied().unwrap_or_default()
     }
 
     /// Reads a line without its newline.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let text = std::str::from_utf8(bytes).map_err(|error| Malformed {
-            at: error.valid_up_to(),
-            what: "bytes that are not UTF-8",
-        })?;
-        let mut cursor = Cursor { text, at: 0 };
+        let simple = is_simple(bytes);
+        let text = if simple {
+            ""
+        } else {
+            std::str::from_utf8(bytes).map_err(|error| Malformed {
+                at: error.valid_up_to(),
+                what: "bytes that are not UTF-8",
+            })?
+        };
+        let mut cursor = Cursor {
+            text,
+            bytes,
+            at: 0,
+            simple,
+        };
         cursor.literal("{\"v\":1,\"seq\":", "expected a record of version 1")?;
         let seq = cursor.number()?;
         cursor.literal(",\"time\":\"", "expected `time`")?;
@@ -55,7 +66,7 @@ impl<'a> Line<'a> {
         cursor.literal(",\"prev\":\"", "expected `prev`")?;
         let prev = cursor.hex(64)?;
         cursor.literal("\"}", "expected the end of the record")?;
-        if cursor.at != text.len() {
+        if cursor.at != bytes.len() {
             return Err(cursor.refuse("bytes behind the record"));
         }
         Ok(Self {
@@ -68,20 +79,18 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Whether each byte is what `shape` has in its place, or fits where that has a `0`. Looks at all of them
-/// without branches, which is faster than to stop at the first wrong one.
-fn is_shaped<const N: usize>(bytes: &[u8], shape: &[u8; N], fits: impl Fn(u8) -> bool) -> bool {
-    let Ok(bytes) = <&[u8; N]>::try_from(bytes) else {
-        return false;
-    };
-    bytes.iter().zip(shape).fold(true, |ok, (byte, shape)| {
-        ok & ((byte == shape) | ((*shape == b'0') & fits(*byte)))
-    })
+/// A spelled string without its quotes.
+fn unquoted(spelled: &[u8]) -> &[u8] {
+    let inner = spelled.get(1..spelled.len().saturating_sub(1));
+    inner.unwrap_or_default()
 }
 
 struct Cursor<'a> {
+    /// The line once more, for characters beyond ASCII; empty where it is simple and has none.
     text: &'a str,
+    bytes: &'a [u8],
     at: usize,
+    simple: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -89,30 +98,26 @@ impl<'a> Cursor<'a> {
         Malformed { at: self.at, what }
     }
 
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn rest_bytes(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
     }
 
     /// The next four bytes, which tell most fields apart.
     fn head(&self) -> [u8; 4] {
-        self.rest_bytes().first_chunk().copied().unwrap_or_default()
+        self.rest().first_chunk().copied().unwrap_or_default()
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.bytes.get(self.at).copied()
     }
 
-    fn since(&self, start: usize) -> &'a str {
-        self.text.get(start..self.at).unwrap_or_default()
+    fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.at).unwrap_or_default()
     }
 
     #[inline]
     fn accept(&mut self, literal: &str) -> bool {
-        let found = self.rest_bytes().starts_with(literal.as_bytes());
+        let found = self.rest().starts_with(literal.as_bytes());
         if found {
             self.at += literal.len();
         }
@@ -127,9 +132,9 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn take(&mut self, length: usize, what: &'static str) -> Result<&'a str, Malformed> {
+    fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
         let taken = self
-            .text
+            .bytes
             .get(self.at..self.at + length)
             .ok_or(self.refuse(what))?;
         self.at += length;
@@ -137,8 +142,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// The fields between `phase` and `prev`, those and only those that the phase has.
-    fn fields(&mut self, phase: Phase) -> Result<[&'a str; Field::COUNT], Malformed> {
-        let mut fields = [""; Field::COUNT];
+    fn fields(&mut self, phase: Phase) -> Result<[&'a [u8]; Field::COUNT], Malformed> {
+        let mut fields: [&[u8]; Field::COUNT] = [&[]; Field::COUNT];
         let mut present = 0_u32;
         let mut head = self.head();
         for (field, slot) in Field::ALL.into_iter().zip(&mut fields) {
@@ -158,7 +163,7 @@ impl<'a> Cursor<'a> {
         if present & !allowed != 0 {
             return Err(self.refuse("a field that this phase does not have"));
         }
-        let denied = fields.get(Field::Decision as usize) == Some(&"\"deny\"");
+        let denied = fields.get(Field::Decision as usize) == Some(&&b"\"deny\""[..]);
         if denied && present & Field::Reason.bit() == 0 {
             return Err(self.refuse("a denial without `reason`"));
         }
@@ -170,7 +175,7 @@ impl<'a> Cursor<'a> {
             Field::Id => {
                 self.literal("\"", "expected an id")?;
                 let id = self.take(ID_LENGTH, "expected an id")?;
-                if !id.as_bytes().iter().all(is_id_byte) {
+                if !is_id(id) {
                     return Err(self.refuse("an id with a character that ids do not have"));
                 }
                 self.literal("\"", "expected the end of an id")
@@ -211,7 +216,7 @@ impl<'a> Cursor<'a> {
             return self.string().map(|_| ());
         }
         let spelled = self.string()?;
-        if STANDARD.decode(spelled.trim_matches('"')).is_err() {
+        if STANDARD.decode(unquoted(spelled)).is_err() {
             return Err(self.refuse("base64 that does not decode"));
         }
         if self.accept("}") {
@@ -232,14 +237,14 @@ impl<'a> Cursor<'a> {
         let spelled = self.string()?;
         Phase::ALL
             .into_iter()
-            .find(|phase| spelled.trim_matches('"') == phase.name())
+            .find(|phase| unquoted(spelled) == phase.name().as_bytes())
             .ok_or(self.refuse("an unknown phase"))
     }
 
-    fn time(&mut self) -> Result<&'a str, Malformed> {
+    fn time(&mut self) -> Result<&'a [u8], Malformed> {
         const SHAPE: &[u8; TIME_LENGTH] = b"0000-00-00T00:00:00.000000Z";
         let time = self.take(TIME_LENGTH, "expected a time")?;
-        if is_shaped(time.as_bytes(), SHAPE, |byte| byte.wrapping_sub(b'0') < 10) {
+        if is_shaped(time, SHAPE, |byte| byte.wrapping_sub(b'0') < 10) {
             Ok(time)
         } else {
             Err(self.refuse("a time that is not spelled as times are"))
@@ -247,18 +252,17 @@ impl<'a> Cursor<'a> {
     }
 
     fn boot_id(&mut self) -> Result<(), Malformed> {
-        const SHAPE: &[u8; 36] = b"00000000-0000-0000-0000-000000000000";
-        let id = self.take(SHAPE.len(), "expected a boot id")?;
-        if is_shaped(id.as_bytes(), SHAPE, |byte| is_hex(&[byte])) {
+        let id = self.take(BOOT_ID_SHAPE.len(), "expected a boot id")?;
+        if is_shaped(id, BOOT_ID_SHAPE, |byte| is_hex(&[byte])) {
             Ok(())
         } else {
             Err(self.refuse("a boot id that is not spelled as boot ids are"))
         }
     }
 
-    fn hex(&mut self, length: usize) -> Result<&'a str, Malformed> {
+    fn hex(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let hex = self.take(length, "expected a hash")?;
-        if is_hex(hex.as_bytes()) {
+        if is_hex(hex) {
             Ok(hex)
         } else {
             Err(self.refuse("a hash that is not lower-case hex"))
@@ -289,23 +293,32 @@ impl<'a> Cursor<'a> {
                 .ok_or(self.refuse("a number that is too large"))?;
             self.at += 1;
         }
-        match self.since(start).as_bytes() {
+        match self.since(start) {
             [] => Err(self.refuse("expected a number")),
             [b'0', _, ..] => Err(self.refuse("a number with a leading zero")),
             _ => Ok(number),
         }
     }
 
-    fn string(&mut self) -> Result<&'a str, Malformed> {
+    fn string(&mut self) -> Result<&'a [u8], Malformed> {
         let start = self.at;
         self.literal("\"", "expected a string")?;
+        if self.simple {
+            let length = find_byte(self.rest(), b'"');
+            self.at += 1 + length.ok_or(self.refuse("a string without an end"))?;
+            return Ok(self.since(start));
+        }
         loop {
-            self.at += plain_prefix(self.rest_bytes());
+            self.at += plain_prefix(self.rest());
             if self.peek() == Some(b'"') {
                 self.at += 1;
                 return Ok(self.since(start));
             }
-            match self.rest().chars().next() {
+            let special = self
+                .text
+                .get(self.at..)
+                .and_then(|text| text.chars().next());
+            match special {
                 Some('\\') => self.escape()?,
                 Some(c) if !must_escape(c) => self.at += c.len_utf8(),
                 Some(_) => return Err(self.refuse("a character that must be escaped")),
@@ -320,8 +333,8 @@ impl<'a> Cursor<'a> {
         }
         self.literal("\\u", "an escape that is never written")?;
         let mut code = 0;
-        for byte in self.take(4, "expected four digits")?.bytes() {
-            let digit = digit(byte).ok_or(self.refuse("an escape that is not lower-case hex"))?;
+        for byte in self.take(4, "expected four digits")? {
+            let digit = digit(*byte).ok_or(self.refuse("an escape that is not lower-case hex"))?;
             code = code << 4 | u32::from(digit);
         }
         match char::from_u32(code) {
@@ -383,30 +396,6 @@ impl<'a> Cursor<'a> {
                 return Ok(());
             }
             self.literal(",", "expected a comma")?;
-        }
-    }
-}
-
-/// Keys seen in one object. Few in the usual case, where comparing beats hashing.
-#[derive(Default)]
-struct Keys<'a> {
-    first: [&'a str; 8],
-    used: usize,
-    more: HashSet<&'a str>,
-}
-
-impl<'a> Keys<'a> {
-    fn insert(&mut self, key: &'a str) -> bool {
-        if self.first.iter().take(self.used).any(|seen| *seen == key) {
-            return false;
-        }
-        match self.first.get_mut(self.used) {
-            Some(slot) => {
-                *slot = key;
-                self.used += 1;
-                true
-            }
-            None => self.more.insert(key),
         }
     }
 }

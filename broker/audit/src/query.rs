@@ -124,13 +124,19 @@ impl Sieve {
     fn lets_through(&self, line: &Line<'_>, text: &str) -> bool {
         self.exact
             .iter()
-            .all(|(field, wanted)| line.raw(*field) == wanted)
+            .all(|(field, wanted)| line.raw(*field) == wanted.as_bytes())
             && self
                 .phase
                 .as_deref()
                 .is_none_or(|wanted| line.phase.name() == wanted)
-            && self.since.as_deref().is_none_or(|since| line.time >= since)
-            && self.until.as_deref().is_none_or(|until| line.time < until)
+            && self
+                .since
+                .as_deref()
+                .is_none_or(|since| line.time >= since.as_bytes())
+            && self
+                .until
+                .as_deref()
+                .is_none_or(|until| line.time < until.as_bytes())
             && self
                 .text
                 .as_ref()

@@ -175,7 +175,7 @@ impl<'a> Replay<'a> {
             let stated = Line::parse(marked.get(1..).unwrap_or_default())
                 .ok()
                 .and_then(|line| {
-                    let detail: Value = serde_json::from_str(line.raw(Field::Detail)).ok()?;
+                    let detail: Value = serde_json::from_slice(line.raw(Field::Detail)).ok()?;
                     let number = detail.get("segment")?.as_u64()?;
                     Some((Chain::stated_by(&line, &detail)?, number))
                 });

@@ -22,9 +22,10 @@ pub(crate) fn leaf(marked: &[u8]) -> Hash {
 
 fn node(left: &Hash, right: &Hash) -> Hash {
     let mut bytes = [1; 65];
-    for (slot, byte) in bytes.iter_mut().skip(1).zip(left.iter().chain(right)) {
-        *slot = *byte;
-    }
+    let [_, halves @ ..] = &mut bytes;
+    let (first, second) = halves.split_at_mut(32);
+    first.copy_from_slice(left);
+    second.copy_from_slice(right);
     sha256(&bytes)
 }
 
