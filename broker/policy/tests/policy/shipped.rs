@@ -117,3 +117,28 @@ fn schemas_accept_what_the_parser_accepts() {
     assert!(packs.is_valid(&serde_json::from_str(text).unwrap()));
     assert!(!packs.is_valid(&serde_json::from_str(&text.replace("\"py\"", "\"sh\"")).unwrap()));
 }
+
+#[test]
+fn the_example_packs_are_valid() {
+    let schema = schema("docker/packs/pack.schema.json");
+    let mut packs = 0;
+    for entry in std::fs::read_dir(root("docker/packs")).unwrap() {
+        let entry = entry.unwrap();
+        let Ok(bytes) = std::fs::read(entry.path().join("pack.json")) else {
+            continue;
+        };
+        let manifest = Manifest::parse(&bytes).unwrap();
+        assert_eq!(manifest.id.as_str(), entry.file_name().to_str().unwrap());
+        assert!(
+            schema.is_valid(&serde_json::from_slice(&bytes).unwrap()),
+            "{}",
+            manifest.id
+        );
+        for component in &manifest.components {
+            let file = entry.path().join(component.entry.as_str());
+            assert!(file.is_file(), "{}: no {}", component.id, component.entry);
+        }
+        packs += 1;
+    }
+    assert!(packs > 0, "there are example packs");
+}
