@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use rumi_audit::Peer;
-use rumi_policy::ComponentId;
+use rumi_policy::{ComponentId, Permission};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// One call of a tool, as far as its requests must know it.
 #[derive(Debug)]
@@ -76,6 +77,11 @@ impl CallSlot {
     }
 }
 
+/// Writes and fetches of a component under way at once, whether or not anybody waits for them still.
+const EFFECTS: usize = 32;
+/// Commands of a component under way at once: each has a container with memory and processors of its own.
+const COMMANDS: usize = 4;
+
 /// The component that asks, fixed for the life of a connection.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -89,6 +95,8 @@ pub struct Caller {
 pub struct Identity {
     component: ComponentId,
     container: OnceLock<String>,
+    effects: Arc<Semaphore>,
+    commands: Arc<Semaphore>,
 }
 
 impl Identity {
@@ -98,6 +106,8 @@ impl Identity {
         Self {
             component,
             container: OnceLock::new(),
+            effects: Arc::new(Semaphore::new(EFFECTS)),
+            commands: Arc::new(Semaphore::new(COMMANDS)),
         }
     }
 
@@ -126,6 +136,16 @@ impl Caller {
     #[must_use]
     pub fn container(&self) -> Option<&str> {
         self.identity.container.get().map(String::as_str)
+    }
+    /// Waits until the component may begin one more effect. The place is kept by the
+    /// effect and not by whoever asked for it, who may go away and ask again.
+    pub async fn place_for(&self, permission: Permission) -> Option<OwnedSemaphorePermit> {
+        let places = match permission {
+            Permission::Terminal => &self.identity.commands,
+            _ => &self.identity.effects,
+        };
+        // Nobody closes the semaphores.
+        Arc::clone(places).acquire_owned().await.ok()
     }
     /// The process that connected.
     #[must_use]

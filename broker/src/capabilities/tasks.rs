@@ -24,9 +24,14 @@ impl Connection {
     {
         let broker = Arc::clone(&self.broker);
         let caller = self.caller.clone();
+        let place = self.caller.place_for(C::PERMISSION).await;
         let background = self.broker.background().clone();
         background
-            .spawn(async move { pipeline::run(&broker, &caller, ask, handler).await })
+            .spawn(async move {
+                let done = pipeline::run(&broker, &caller, ask, handler).await;
+                drop(place);
+                done
+            })
             .await
             .unwrap_or_else(|error| {
                 tracing::error!(%error, "a request ended in a panic");
