@@ -40,24 +40,26 @@ pub fn serve(socket: &Path) -> Result<(), Failure> {
         .worker_threads(1)
         .enable_all()
         .build();
-    runtime.map_err(Failure::file("a runtime"))?.block_on(async {
-        let listener = UnixListener::bind(socket).map_err(Failure::file(socket))?;
-        let open = fs::Permissions::from_mode(0o666);
-        fs::set_permissions(socket, open).map_err(Failure::file(socket))?;
-        let echo = Echo {
-            small: v1::FileReadResponse {
-                data: vec![b'x'; SMALL].into(),
-                size: 4096,
-            },
-            chunk: v1::FileChunk {
-                data: vec![b'x'; CHUNK].into(),
-            },
-        };
-        let serving = tonic::transport::Server::builder()
-            .add_service(CapabilitiesServer::new(echo))
-            .serve_with_incoming(UnixListenerStream::new(listener));
-        Ok(serving.await?)
-    })
+    runtime
+        .map_err(Failure::file("a runtime"))?
+        .block_on(async {
+            let listener = UnixListener::bind(socket).map_err(Failure::file(socket))?;
+            let open = fs::Permissions::from_mode(0o666);
+            fs::set_permissions(socket, open).map_err(Failure::file(socket))?;
+            let echo = Echo {
+                small: v1::FileReadResponse {
+                    data: vec![b'x'; SMALL].into(),
+                    size: 4096,
+                },
+                chunk: v1::FileChunk {
+                    data: vec![b'x'; CHUNK].into(),
+                },
+            };
+            let serving = tonic::transport::Server::builder()
+                .add_service(CapabilitiesServer::new(echo))
+                .serve_with_incoming(UnixListenerStream::new(listener));
+            Ok(serving.await?)
+        })
 }
 
 /// A bare server that ends when it is dropped.
@@ -82,7 +84,9 @@ impl Bare {
         let deadline = Instant::now() + Duration::from_secs(5);
         while std::os::unix::net::UnixStream::connect(&bare.socket).is_err() {
             if Instant::now() > deadline {
-                return Err(Failure::Unexpected("the bare server does not listen".to_owned()));
+                return Err(Failure::Unexpected(
+                    "the bare server does not listen".to_owned(),
+                ));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -49,7 +49,10 @@ async fn called(stage: &Stage, calls: usize, pause: Duration) -> Result<Sample, 
         if !reply.result_json.contains(&format!(r#""n": {n}"#))
             && !reply.result_json.contains(&format!(r#""n":{n}"#))
         {
-            return Err(Failure::Unexpected(format!("a call answered {}", reply.result_json)));
+            return Err(Failure::Unexpected(format!(
+                "a call answered {}",
+                reply.result_json
+            )));
         }
     }
     Sample::of(times).ok_or_else(|| Failure::Unexpected("no call was made".to_owned()))

@@ -172,7 +172,8 @@ async fn in_flight(
         })
         .collect();
     for task in asking {
-        task.await.map_err(|error| Failure::Unexpected(error.to_string()))??;
+        task.await
+            .map_err(|error| Failure::Unexpected(error.to_string()))??;
     }
     Ok(Sample::rate(real(each * width), started.elapsed()))
 }
@@ -194,7 +195,11 @@ fn sample(times: Vec<Duration>) -> Result<Sample, Failure> {
 }
 
 fn whole(job: &Job, length: usize) -> Result<(), Failure> {
-    if length == job.bytes { Ok(()) } else { Err(short(length)) }
+    if length == job.bytes {
+        Ok(())
+    } else {
+        Err(short(length))
+    }
 }
 
 fn short(length: usize) -> Failure {

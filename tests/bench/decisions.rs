@@ -15,7 +15,8 @@ use crate::{
 
 const COMPONENTS: usize = 1000;
 const BATCH: usize = 100;
-const GLOBS: &str = r#", "patterns": ["**/*.md", "reports/*.txt"], "exclude": ["**/draft-*", "private"]"#;
+const GLOBS: &str =
+    r#", "patterns": ["**/*.md", "reports/*.txt"], "exclude": ["**/draft-*", "private"]"#;
 
 /// Both kinds of rule.
 pub fn figures(repository: &Path, quick: bool) -> Result<Vec<Figure>, Failure> {
@@ -39,7 +40,10 @@ fn callers() -> Result<Vec<ComponentId>, Failure> {
 
 fn ask(n: usize) -> Result<FileReadAsk, Failure> {
     Ok(FileReadAsk {
-        action: FileReadAction::Read { offset: 0, length: 0 },
+        action: FileReadAction::Read {
+            offset: 0,
+            length: 0,
+        },
         path: format!("/srv/data/{n}/reports/2024/summary.md").parse()?,
     })
 }
@@ -71,7 +75,9 @@ fn measure(
             .count();
         means.push(nanoseconds(&started.elapsed()) / real(asked));
         if allowed != asked {
-            return Err(Failure::Unexpected("a request of the bench was denied".to_owned()));
+            return Err(Failure::Unexpected(
+                "a request of the bench was denied".to_owned(),
+            ));
         }
     }
     means.sort_unstable_by(f64::total_cmp);

@@ -11,7 +11,8 @@ use crate::{failure::Failure, figure::Figure, processes, sample::Sample};
 /// The image that packs are made from.
 const BASE: &str = "rumi-base:latest";
 /// As much as the measured tool does: take arguments, answer JSON.
-const SCRIPT: &str = "import json, sys; print(json.dumps({'ok': True, 'data': json.loads(sys.argv[1])}))";
+const SCRIPT: &str =
+    "import json, sys; print(json.dumps({'ok': True, 'data': json.loads(sys.argv[1])}))";
 const ARGUMENTS: &str = r#"{"n": 1}"#;
 
 /// Runs the engine's own client and returns what it printed.
@@ -46,7 +47,17 @@ struct Waiting(String);
 impl Waiting {
     fn start() -> Result<Self, Failure> {
         let wait = "import time; time.sleep(3600)";
-        let run = ["run", "--detach", "--rm", "--network", "none", BASE, "python3", "-c", wait];
+        let run = [
+            "run",
+            "--detach",
+            "--rm",
+            "--network",
+            "none",
+            BASE,
+            "python3",
+            "-c",
+            wait,
+        ];
         docker(&run).map(Self)
     }
 }
@@ -63,7 +74,17 @@ impl Drop for Waiting {
 pub fn peers(rounds: usize) -> Result<(Sample, Sample), Failure> {
     let waiting = Waiting::start()?;
     let exec = ["exec", &waiting.0, "python3", "-c", SCRIPT, ARGUMENTS];
-    let run = ["run", "--rm", "--network", "none", BASE, "python3", "-c", SCRIPT, ARGUMENTS];
+    let run = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        BASE,
+        "python3",
+        "-c",
+        SCRIPT,
+        ARGUMENTS,
+    ];
     let mut times = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         times.0.push(timed(&exec)?);
@@ -85,6 +106,8 @@ pub fn shims(containers: &[String]) -> Result<HashSet<u32>, Failure> {
     let mut arguments = vec!["inspect", "--format", "{{.State.Pid}}"];
     arguments.extend(containers.iter().map(String::as_str));
     let pids = docker(&arguments)?;
-    let shims = pids.lines().filter_map(|pid| processes::parent(pid.parse().ok()?));
+    let shims = pids
+        .lines()
+        .filter_map(|pid| processes::parent(pid.parse().ok()?));
     Ok(shims.collect())
 }

@@ -127,7 +127,8 @@ impl Report {
     pub fn misses(&self) -> Vec<String> {
         let mut misses = self.failed.clone();
         if self.quick {
-            misses.push("this was a quick run, which proves nothing; remedy: make bench".to_owned());
+            misses
+                .push("this was a quick run, which proves nothing; remedy: make bench".to_owned());
         }
         for (name, _) in GOALS {
             let Some(figure) = self.figures.iter().find(|figure| figure.name == *name) else {
@@ -143,7 +144,9 @@ impl Report {
 
     /// The table, one figure a line.
     pub fn table(&self) -> String {
-        let heading = ["figure", "median", "p99", "n", "peer", "peer's", "ratio", "goal", "met"];
+        let heading = [
+            "figure", "median", "p99", "n", "peer", "peer's", "ratio", "goal", "met",
+        ];
         let mut rows = vec![heading.map(str::to_owned)];
         rows.extend(self.figures.iter().map(row));
         let mut widths = [0_usize; 9];
@@ -196,9 +199,20 @@ fn row(figure: &Figure) -> [String; 9] {
         format!("{} {unit}", number(figure.median)),
         figure.p99.map(number).unwrap_or_default(),
         figure.n.to_string(),
-        figure.peer.as_ref().map(|peer| peer.name.clone()).unwrap_or_default(),
-        figure.peer.as_ref().map(|peer| number(peer.median)).unwrap_or_default(),
-        figure.ratio.map(|ratio| format!("{ratio:.2}x")).unwrap_or_default(),
+        figure
+            .peer
+            .as_ref()
+            .map(|peer| peer.name.clone())
+            .unwrap_or_default(),
+        figure
+            .peer
+            .as_ref()
+            .map(|peer| number(peer.median))
+            .unwrap_or_default(),
+        figure
+            .ratio
+            .map(|ratio| format!("{ratio:.2}x"))
+            .unwrap_or_default(),
         figure.goal.map(|goal| goal.shown()).unwrap_or_default(),
         met.to_owned(),
     ]
@@ -245,7 +259,14 @@ mod tests {
         report.figures.retain(|figure| figure.name != slow.name);
         report.figures.push(slow);
         let misses = report.misses().join("\n");
-        for named in ["base_image", "packs: no engine", "quick run", "decision_prefix", "251 ns", "<= 250"] {
+        for named in [
+            "base_image",
+            "packs: no engine",
+            "quick run",
+            "decision_prefix",
+            "251 ns",
+            "<= 250",
+        ] {
             assert!(misses.contains(named), "{named} in {misses}");
         }
     }
@@ -262,6 +283,9 @@ mod tests {
 
     #[test]
     fn a_number_that_could_not_be_had_meets_no_goal() {
-        assert_eq!(Figure::new("base_image", "MB", 0, f64::NAN).met, Some(false));
+        assert_eq!(
+            Figure::new("base_image", "MB", 0, f64::NAN).met,
+            Some(false)
+        );
     }
 }

@@ -62,17 +62,44 @@ impl Goal {
 
 /// Every figure that has a goal.
 pub const GOALS: &[(&str, Goal)] = &[
-    ("file_read_pinned_p50", Goal::new(Of::Ratio, Bound::AtMost, 1.15)),
-    ("file_read_pinned_mean", Goal::new(Of::Ratio, Bound::AtMost, 1.15)),
-    ("file_read_unpinned_p50", Goal::new(Of::Ratio, Bound::AtMost, 1.5)),
-    ("file_read_64_in_flight", Goal::new(Of::Ratio, Bound::AtLeast, 0.75)),
-    ("decision_prefix", Goal::new(Of::Median, Bound::AtMost, 250.0)),
-    ("decision_glob", Goal::new(Of::Median, Bound::AtMost, 2000.0)),
+    (
+        "file_read_pinned_p50",
+        Goal::new(Of::Ratio, Bound::AtMost, 1.15),
+    ),
+    (
+        "file_read_pinned_mean",
+        Goal::new(Of::Ratio, Bound::AtMost, 1.15),
+    ),
+    (
+        "file_read_unpinned_p50",
+        Goal::new(Of::Ratio, Bound::AtMost, 1.5),
+    ),
+    (
+        "file_read_64_in_flight",
+        Goal::new(Of::Ratio, Bound::AtLeast, 0.75),
+    ),
+    (
+        "decision_prefix",
+        Goal::new(Of::Median, Bound::AtMost, 250.0),
+    ),
+    (
+        "decision_glob",
+        Goal::new(Of::Median, Bound::AtMost, 2000.0),
+    ),
     ("audit_append", Goal::new(Of::Median, Bound::AtMost, 1000.0)),
     ("audit_verify", Goal::new(Of::Median, Bound::AtLeast, 1.5)),
-    ("tool_call_preforked", Goal::new(Of::Median, Bound::AtMost, 1.0)),
-    ("tool_call_forked", Goal::new(Of::Median, Bound::AtMost, 2.5)),
-    ("broker_memory_idle", Goal::new(Of::Median, Bound::AtMost, 10.0)),
+    (
+        "tool_call_preforked",
+        Goal::new(Of::Median, Bound::AtMost, 1.0),
+    ),
+    (
+        "tool_call_forked",
+        Goal::new(Of::Median, Bound::AtMost, 2.5),
+    ),
+    (
+        "broker_memory_idle",
+        Goal::new(Of::Median, Bound::AtMost, 10.0),
+    ),
     ("packs_memory", Goal::new(Of::Median, Bound::AtMost, 200.0)),
     ("packs_up", Goal::new(Of::Median, Bound::AtMost, 2.0)),
     ("base_image", Goal::new(Of::Median, Bound::AtMost, 55.0)),

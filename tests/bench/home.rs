@@ -10,7 +10,13 @@ const TOOL: &str = "def run(args):\n    return {\"ok\": True, \"data\": args}\n"
 
 /// Lays it out and says how many packs the shipped settings start at once.
 pub fn make(repository: &Path, home: &Path, data: &Path, packs: usize) -> Result<u64, Failure> {
-    for directory in ["docker/packs", "docker/sandbox", "docker/handlers", "grants", "scopes"] {
+    for directory in [
+        "docker/packs",
+        "docker/sandbox",
+        "docker/handlers",
+        "grants",
+        "scopes",
+    ] {
         directory_at(&home.join(directory))?;
     }
     for file in ["docker/config.json", "docker/seccomp.json"] {
@@ -31,7 +37,8 @@ pub fn make(repository: &Path, home: &Path, data: &Path, packs: usize) -> Result
     let name = format!("grants/{}.json", stage::component(0));
     write(&home.join(name), &grant.to_string())?;
     let config = config(home)?;
-    let missing = || Failure::Unexpected("docker/config.json has no `start.concurrency`".to_owned());
+    let missing =
+        || Failure::Unexpected("docker/config.json has no `start.concurrency`".to_owned());
     let at_once = config.pointer("/start/concurrency").and_then(Value::as_u64);
     at_once.ok_or_else(missing)
 }

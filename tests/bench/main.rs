@@ -134,7 +134,10 @@ fn check(file: &Path) -> Result<ExitCode, Failure> {
 async fn measure(args: &Args, binaries: &Path) -> Result<Report, Failure> {
     let mut report = Report {
         processors: processes::processors()?.len(),
-        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kernel: rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned(),
         quick: args.quick,
         ..Report::default()
     };
@@ -149,7 +152,10 @@ async fn measure(args: &Args, binaries: &Path) -> Result<Report, Failure> {
     if wanted(Part::Image) {
         report.take("image", engine::base_image().map(|figure| vec![figure]));
     }
-    if [Part::Packs, Part::Reads, Part::Calls].into_iter().any(wanted) {
+    if [Part::Packs, Part::Reads, Part::Calls]
+        .into_iter()
+        .any(wanted)
+    {
         let mut stage = Stage::new(repository(), binaries, packs::count(args.quick))?;
         if let Err(error) = live(args, &mut stage, &mut report).await {
             report.failed.push(error.in_full());
@@ -164,7 +170,10 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     let shipped = stage.shipped_concurrency();
     stage.start(shipped).await?;
     if wanted(Part::Packs) {
-        report.take("broker", packs::idle(stage).await.map(|figure| vec![figure]));
+        report.take(
+            "broker",
+            packs::idle(stage).await.map(|figure| vec![figure]),
+        );
         report.take("packs", packs::figures(stage, args.quick).await);
         stage.stop()?;
         stage.start(shipped).await?;

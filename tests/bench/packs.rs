@@ -41,7 +41,9 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
             times.push(stage.each(Step::Up, &packs).await?.as_secs_f64());
             if at_once == stage.shipped_concurrency() {
                 tokio::time::sleep(SETTLED).await;
-                memory.push(processes::proportional(&engine::shims(stage.containers())?)?);
+                memory.push(processes::proportional(&engine::shims(
+                    stage.containers(),
+                )?)?);
             }
             stage.each(Step::Down, &packs).await?;
         }
@@ -53,7 +55,12 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
             figures.push(Figure::new(&name, "s", rounds, median(times.clone())));
         }
     }
-    figures.push(Figure::new("packs_memory", "MB", memory.len(), median(memory)));
+    figures.push(Figure::new(
+        "packs_memory",
+        "MB",
+        memory.len(),
+        median(memory),
+    ));
     Ok(figures)
 }
 

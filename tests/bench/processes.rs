@@ -15,7 +15,9 @@ use crate::failure::Failure;
 /// The processors this process may run on.
 pub fn processors() -> Result<Vec<usize>, Failure> {
     let set = sched_getaffinity(None).map_err(kernel("read the affinity"))?;
-    Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
+    Ok((0..CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect())
 }
 
 /// Lets the calling thread, and those it starts, run on these processors only.

@@ -55,7 +55,6 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
     Ok(figures)
 }
 
-
 fn fill(path: &Path, bytes: usize) -> Result<(), Failure> {
     std::fs::write(path, vec![b'x'; bytes]).map_err(Failure::file(path))
 }
@@ -135,18 +134,36 @@ impl Ground {
 /// A figure of times, in microseconds; its ratio is the median of the rounds' ratios.
 fn times(name: &str, rounds: &[Round], of: fn(&Sample) -> f64) -> Figure {
     let n = rounds.iter().map(|round| round.broker.n).sum();
-    let ratio = median(rounds.iter().map(|round| of(&round.broker) / of(&round.bare)));
+    let ratio = median(
+        rounds
+            .iter()
+            .map(|round| of(&round.broker) / of(&round.bare)),
+    );
     let bare = median(rounds.iter().map(|round| of(&round.bare) / 1e3));
-    Figure::new(name, "us", n, median(rounds.iter().map(|round| of(&round.broker) / 1e3)))
-        .p99(median(rounds.iter().map(|round| round.broker.p99 / 1e3)))
-        .beside_in_rounds(BARE, bare, ratio)
+    Figure::new(
+        name,
+        "us",
+        n,
+        median(rounds.iter().map(|round| of(&round.broker) / 1e3)),
+    )
+    .p99(median(rounds.iter().map(|round| round.broker.p99 / 1e3)))
+    .beside_in_rounds(BARE, bare, ratio)
 }
 
 /// A figure of rates, in units of `scale` a second.
 fn rates(name: &str, unit: &str, scale: f64, rounds: &[Round]) -> Figure {
     let of = |sample: &Sample| sample.per_second / scale;
-    let ratio = median(rounds.iter().map(|round| of(&round.broker) / of(&round.bare)));
+    let ratio = median(
+        rounds
+            .iter()
+            .map(|round| of(&round.broker) / of(&round.bare)),
+    );
     let bare = median(rounds.iter().map(|round| of(&round.bare)));
-    Figure::new(name, unit, rounds.len(), median(rounds.iter().map(|round| of(&round.broker))))
-        .beside_in_rounds(BARE, bare, ratio)
+    Figure::new(
+        name,
+        unit,
+        rounds.len(),
+        median(rounds.iter().map(|round| of(&round.broker))),
+    )
+    .beside_in_rounds(BARE, bare, ratio)
 }

@@ -53,7 +53,11 @@ pub async fn figures(quick: bool) -> Result<Vec<Figure>, Failure> {
 }
 
 fn open(dir: &Path) -> Result<Log, Failure> {
-    Ok(Log::open(LogOptions::new(dir.join("audit"), dir.join("audit.key"), "bench"))?)
+    Ok(Log::open(LogOptions::new(
+        dir.join("audit"),
+        dir.join("audit.key"),
+        "bench",
+    ))?)
 }
 
 /// Time on a processor, which other programs cannot make longer.

@@ -143,7 +143,9 @@ impl Stage {
         while self.control().await.is_err() {
             if Instant::now() > deadline {
                 let log = fs::read_to_string(at("broker.log")).unwrap_or_default();
-                return Err(Failure::Unexpected(format!("the broker does not answer: {log}")));
+                return Err(Failure::Unexpected(format!(
+                    "the broker does not answer: {log}"
+                )));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -188,7 +190,10 @@ impl Stage {
             match progress.result {
                 Some(progress::Result::Done(end)) => done.push(end),
                 Some(progress::Result::Failed(failed)) => {
-                    return Err(Failure::Unexpected(format!("{}: {}", progress.pack, failed.message)));
+                    return Err(Failure::Unexpected(format!(
+                        "{}: {}",
+                        progress.pack, failed.message
+                    )));
                 }
                 None => {}
             }
@@ -220,7 +225,11 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Err(error) = self.clean() {
-            eprintln!("rumi-bench: `{}` is left: {}", self.path().display(), error.in_full());
+            eprintln!(
+                "rumi-bench: `{}` is left: {}",
+                self.path().display(),
+                error.in_full()
+            );
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Packs, tools, reloads, and what bad input gets.

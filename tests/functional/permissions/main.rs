@@ -1,0 +1,1 @@
+//! The five permissions, granted and refused.

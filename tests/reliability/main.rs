@@ -1,0 +1,3 @@
+//! Crashes, restarts and removals.
+
+mod kill;
