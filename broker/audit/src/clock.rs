@@ -53,10 +53,7 @@ pub(crate) fn monotonic() -> u64 {
 
 /// Spells the wall clock; keeps the current second spelled, because a busy log asks often.
 #[derive(Debug, Default)]
-pub(crate) struct WallClock {
-    second: u64,
-    spelled: Option<[u8; 20]>,
-}
+pub(crate) struct WallClock(Option<(u64, [u8; TIME_LENGTH])>);
 
 impl WallClock {
     pub(crate) fn now(&mut self) -> [u8; TIME_LENGTH] {
@@ -65,19 +62,16 @@ impl WallClock {
     }
 
     fn spell(&mut self, second: u64, micros: u32) -> [u8; TIME_LENGTH] {
-        let head = match self.spelled {
-            Some(head) if self.second == second => head,
+        let mut spelled = match self.0 {
+            Some((last, spelled)) if last == second => spelled,
             _ => spell_second(second),
         };
-        self.second = second;
-        self.spelled = Some(head);
-        let mut out = [0; TIME_LENGTH];
-        let tail = decimal::<6>(u64::from(micros));
-        let bytes = head.iter().chain(&tail).chain(b"Z");
-        for (slot, byte) in out.iter_mut().zip(bytes) {
-            *slot = *byte;
+        if let Some(place) = spelled.last_chunk_mut::<7>() {
+            let [a, b, c, d, e, f] = decimal(u64::from(micros));
+            *place = [a, b, c, d, e, f, b'Z'];
         }
-        out
+        self.0 = Some((second, spelled));
+        spelled
     }
 }
 
@@ -96,8 +90,8 @@ fn decimal<const N: usize>(mut number: u64) -> [u8; N] {
     digits
 }
 
-/// `2026-01-31T23:59:59.`, by the calendar arithmetic on years that begin in March.
-fn spell_second(second: u64) -> [u8; 20] {
+/// `2026-01-31T23:59:59.000000Z`, by the calendar arithmetic on years that begin in March.
+fn spell_second(second: u64) -> [u8; TIME_LENGTH] {
     let days = second / 86_400 + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
@@ -121,6 +115,7 @@ fn spell_second(second: u64) -> [u8; 20] {
     let [s1, s2] = decimal(of_day % 60);
     [
         y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, b'.',
+        b'0', b'0', b'0', b'0', b'0', b'0', b'Z',
     ]
 }
 

@@ -333,3 +333,10 @@ pub(crate) fn is_simple(bytes: &[u8]) -> bool {
         ok & (byte.wrapping_sub(0x20) < 0x5f) & (*byte != b'\\')
     })
 }
+
+/// A spelled string without its quotes.
+pub(crate) fn unquoted(spelled: &[u8]) -> &[u8] {
+    spelled
+        .get(1..spelled.len().saturating_sub(1))
+        .unwrap_or_default()
+}

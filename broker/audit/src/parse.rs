@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::clock::{BOOT_ID_SHAPE, TIME_LENGTH, is_shaped};
 use crate::json::{
-    MAX_DEPTH, MAX_NUMBER, digit, find_byte, is_hex, is_simple, must_escape, plain_prefix,
+    MAX_DEPTH, MAX_NUMBER, digit, find_byte, is_hex, is_simple, must_escape, plain_prefix, unquoted,
 };
 use crate::keys::Keys;
 use crate::line::{Field, Phase};
@@ -77,12 +77,6 @@ impl<'a> Line<'a> {
             fields,
         })
     }
-}
-
-/// A spelled string without its quotes.
-fn unquoted(spelled: &[u8]) -> &[u8] {
-    let inner = spelled.get(1..spelled.len().saturating_sub(1));
-    inner.unwrap_or_default()
 }
 
 struct Cursor<'a> {
