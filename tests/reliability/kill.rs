@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumi_tests::{Broker, Home, wait_for};
-use serde_json::{Value, json};
+use rumi_tests::{Broker, Home, Output, eventually, within};
+use serde_json::json;
 
 /// Rounds of killing.
 const ROUNDS: u64 = 200;
@@ -39,11 +39,10 @@ while time.monotonic() < end:
 
 #[test]
 fn two_hundred_kills_under_load_lose_no_acknowledged_decision_and_no_pack() {
-    let mut broker = Broker::start(Home::new());
-    broker.up(&["probe"]);
-    let containers = broker.containers();
+    let mut broker = with_probe();
+    let containers = containers(&broker);
     assert_eq!(containers.len(), 1);
-    let component = broker.component("probe:tool:do");
+    let component = broker.as_component("probe:tool:do");
     let seconds = 600.0;
     let mut load = Command::new("python3")
         .args(["-I", "-c", LOAD])
@@ -58,7 +57,8 @@ fn two_hundred_kills_under_load_lose_no_acknowledged_decision_and_no_pack() {
     for round in 0..ROUNDS {
         // A different moment of the load each time, from just after the start on.
         std::thread::sleep(Duration::from_millis(1 + round * 7 % 40));
-        broker.restart();
+        broker.kill9();
+        broker.launch();
     }
     load.kill().unwrap();
     let output = load.wait_with_output().unwrap();
@@ -78,30 +78,20 @@ fn two_hundred_kills_under_load_lose_no_acknowledged_decision_and_no_pack() {
     let whole = acknowledged.iter().filter(|id| id.len() == 16);
     let lost: Vec<_> = whole.filter(|id| !recorded.contains(*id)).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
-    let verified = broker.verify();
-    assert_eq!(verified.code, 0, "{verified:?}");
-    assert_eq!(broker.containers(), containers, "the pack was started anew");
-    wait_for("a worker that comes back", Duration::from_secs(10), || {
-        broker.probe("echo", &json!([1])).result["ok"] == true
-    });
+    broker.packctl(&["audit", "verify"]).ok();
+    assert_eq!(self::containers(&broker), containers, "the pack was started anew");
+    eventually("the pack to answer again", || answers(&broker));
 }
 
 #[test]
 fn a_call_under_way_ends_with_a_defined_error_within_two_seconds_of_a_kill() {
-    let mut broker = Broker::start(Home::new());
-    broker.up(&["probe"]);
-    let containers = broker.containers();
-    let calling = std::thread::scope(|scope| {
+    let mut broker = with_probe();
+    let before = containers(&broker);
+    let (ended, took) = std::thread::scope(|scope| {
         let home = broker.home();
-        let (state, run, path) = (home.state(""), home.run(""), home.path(""));
         let call = scope.spawn(move || {
-            let ended = rumi_tests::run(
-                Command::new(rumi_tests::binary("packctl"))
-                    .args(["call", "probe:tool:do", "--args", r#"{"op":"sleep","args":[15]}"#])
-                    .env("RUMI_HOME", path)
-                    .env("RUMI_STATE", state)
-                    .env("RUMI_RUN", run),
-            );
+            let args = r#"{"op":"sleep","args":[15]}"#;
+            let ended = home.packctl(&["call", "probe:tool:do", "--args", args]);
             (ended, Instant::now())
         });
         std::thread::sleep(Duration::from_millis(1500));
@@ -112,29 +102,45 @@ fn a_call_under_way_ends_with_a_defined_error_within_two_seconds_of_a_kill() {
         let (ended, at) = call.join().unwrap();
         (ended, at.duration_since(killed))
     });
-    let (ended, took) = calling;
-    assert_eq!(ended.code, 5, "{ended:?}");
-    assert!(!ended.stderr.is_empty());
+    ended.exits(5).says(&["broker"]);
     assert!(took < Duration::from_secs(2), "{took:?}");
-    broker.restart();
-    assert_eq!(broker.containers(), containers);
+    broker.kill9();
+    broker.launch();
+    assert_eq!(containers(&broker), before);
     // What the call left running was ended by the broker that came after.
-    wait_for("the pack to answer again", Duration::from_secs(10), || {
-        broker.probe("echo", &json!(["again"])).result["ok"] == true
-    });
+    eventually("the pack to answer again", || answers(&broker));
 }
 
 #[test]
 fn a_container_removed_behind_the_brokers_back_leaves_ps_within_a_second() {
-    let broker = Broker::start(Home::new());
-    broker.up(&["probe"]);
-    let container = broker.containers().pop().unwrap();
-    let removed = rumi_tests::run(Command::new("docker").args(["rm", "--force", &container]));
-    assert_eq!(removed.code, 0, "{removed:?}");
-    wait_for("the pack to be shown as gone", Duration::from_secs(1), || {
-        let listed: Value = serde_json::from_str(&broker.must(&["ps", "-o", "json"]).stdout).unwrap();
-        !listed.to_string().contains(&container)
+    let broker = with_probe();
+    let container = containers(&broker).pop().unwrap();
+    Output::of(Command::new("docker").args(["rm", "--force", &container])).ok();
+    within(Duration::from_secs(1), "the pack to be shown as gone", || {
+        broker.ps().iter().all(|pack| pack.container_id != container)
     });
     broker.up(&["probe"]);
-    assert_eq!(broker.probe("echo", &json!([7])).data(), &json!(7));
+    assert!(answers(&broker));
+}
+
+fn with_probe() -> Broker {
+    let home = Home::new();
+    home.take_pack("tests/packs/probe");
+    let broker = Broker::start(home);
+    broker.up(&["probe"]);
+    broker
+}
+
+fn answers(broker: &Broker) -> bool {
+    let called = broker.try_call("probe:tool:do", &json!({"op": "echo", "args": [7]}).to_string(), 0);
+    called.is_ok_and(|called| called.result["ok"] == true)
+}
+
+/// Identifiers of the broker's containers, as the engine lists them.
+fn containers(broker: &Broker) -> Vec<String> {
+    let label = format!("label=rumi.instance={}", broker.home().instance());
+    let listed = Output::of(Command::new("docker").args([
+        "ps", "--all", "--no-trunc", "--format", "{{.ID}}", "--filter", &label,
+    ]));
+    listed.ok().stdout.lines().map(str::to_owned).collect()
 }

@@ -1,3 +1,4 @@
 //! Crashes, restarts and removals.
 
+#[cfg(test)]
 mod kill;

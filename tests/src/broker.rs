@@ -160,15 +160,37 @@ impl Broker {
         started.elapsed()
     }
 
-    /// Stops and starts it.
-    pub fn restart(&mut self) {
-        self.stop();
-        self.launch();
+    /// Kills it and starts it again; how long the start took.
+    #[track_caller]
+    pub fn restart(&mut self) -> Duration {
+        self.kill9();
+        self.launch()
     }
 
     /// Runs packctl against it.
     pub fn packctl(&self, arguments: &[&str]) -> Output {
         self.home.packctl(arguments)
+    }
+
+    /// Runs packctl, which must succeed.
+    #[track_caller]
+    pub fn must(&self, arguments: &[&str]) -> Output {
+        self.packctl(arguments).ok()
+    }
+
+    /// Verifies the audit log.
+    #[must_use]
+    pub fn verify(&self) -> Output {
+        self.packctl(&["audit", "verify"])
+    }
+
+    /// Ids of this broker's containers, sandboxes included, as the engine knows them.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        let label = format!("label=rumi.instance={}", self.home.instance());
+        let mut listing = Command::new("docker");
+        let listed = Output::of(listing.args(["ps", "--all", "--no-trunc", "--quiet", "--filter", &label]));
+        listed.ok().stdout.lines().map(str::to_owned).collect()
     }
 
     /// Brings packs up.
@@ -218,6 +240,12 @@ impl Broker {
     pub fn call(&self, component: &str, args: &Value) -> Called {
         self.try_call(component, &args.to_string(), 0)
             .expect("the call")
+    }
+
+    /// One operation of `probe:tool:do`.
+    #[track_caller]
+    pub fn probe(&self, op: &str, args: &Value) -> Called {
+        self.call("probe:tool:do", &json!({"op": op, "args": args}))
     }
 
     /// Calls a tool with text that may be anything, and a time-out where it is not 0.
@@ -300,6 +328,12 @@ impl Broker {
         Peer::new(self.socket(component), uid)
     }
 
+    /// The same.
+    #[track_caller]
+    pub fn component(&self, component: &str) -> Peer {
+        self.as_component(component)
+    }
+
     /// Where a component's socket is on the host.
     #[must_use]
     pub fn socket(&self, component: &str) -> std::path::PathBuf {
@@ -341,9 +375,7 @@ fn records(directory: &Path) -> Vec<Value> {
 pub fn shared() -> &'static Broker {
     static SHARED: OnceLock<Broker> = OnceLock::new();
     SHARED.get_or_init(|| {
-        let home = Home::new();
-        home.take_pack("tests/packs/probe");
-        let broker = Broker::start(home);
+        let broker = Broker::start(Home::new());
         broker.up(&["probe"]);
         broker
     })

@@ -22,7 +22,7 @@ pub struct Home {
 pub const OWNER: u32 = 54_321;
 
 impl Home {
-    /// Shipped settings and scopes, no packs, no grants.
+    /// Shipped settings and scopes, the pack `probe`, no grants.
     #[must_use]
     pub fn new() -> Self {
         let made = tempfile::Builder::new()
@@ -50,6 +50,7 @@ impl Home {
         }
         copy_tree(&repository().join("scopes"), &home.path().join("scopes"));
         home.data("");
+        home.take_pack("tests/packs/probe");
         home
     }
 

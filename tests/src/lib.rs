@@ -5,6 +5,7 @@
 //! hand an error to.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::missing_panics_doc,
     reason = "a step that fails is a failed test"
@@ -26,7 +27,7 @@ pub use broker::{Broker, Called, shared};
 pub use home::Home;
 pub use http::Reply;
 pub use name_server::NameServer;
-pub use output::Output;
+pub use output::{Output, run};
 pub use peer::Peer;
-pub use waiting::{eventually, within};
+pub use waiting::{eventually, wait_for, within};
 pub use web_server::WebServer;

@@ -63,3 +63,8 @@ impl Output {
             .unwrap_or_else(|error| panic!("{error} in:\n{}", self.text()))
     }
 }
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Output {
+    Output::of(command)
+}

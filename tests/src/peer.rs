@@ -2,8 +2,9 @@
 
 use std::{
     io,
-    os::unix::net::UnixStream,
+    os::unix::{net::UnixStream, process::CommandExt as _},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -12,7 +13,10 @@ use rumi_proto::v1::capabilities_client::CapabilitiesClient;
 use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::http::{self, Reply};
+use crate::{
+    Output,
+    http::{self, Reply},
+};
 
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,6 +80,14 @@ impl Peer {
         let stream = self.connect().expect("a connection");
         http::exchange(stream, method, path, headers, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Runs a Python program under the component's uid, with the socket as its argument.
+    #[track_caller]
+    pub fn python(&self, program: &str) -> Output {
+        let mut command = Command::new("python3");
+        command.args(["-I", "-c", program]).arg(&self.socket).current_dir("/");
+        Output::of(command.uid(self.uid).gid(self.uid))
     }
 
     /// Downloads a file as a plain body.

@@ -23,3 +23,9 @@ pub fn within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) -> D
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     within(Duration::from_secs(15), what, holds);
 }
+
+/// As [`within`], the other way round.
+#[track_caller]
+pub fn wait_for(what: &str, limit: Duration, holds: impl FnMut() -> bool) {
+    within(limit, what, holds);
+}

@@ -1,1 +1,0 @@
-//! The five permissions, granted and refused.
