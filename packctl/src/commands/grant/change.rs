@@ -12,7 +12,7 @@ use rumi_policy::{
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use super::{place_and_message, report};
+use super::{in_force, place_and_message, report};
 use crate::{
     atomic,
     context::Context,
@@ -57,7 +57,11 @@ pub(super) fn apply(
         atomic::replace(&path, &edited.bytes)?;
     }
     drop(lock);
-    show(context, component, &path, before.as_deref(), &edited)
+    show(context, component, &path, before.as_deref(), &edited)?;
+    if edited.changed {
+        in_force::wait(context);
+    }
+    Ok(())
 }
 
 /// Two packctl at once would each lose the other's change. The lock is on the

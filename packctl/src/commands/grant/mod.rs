@@ -4,6 +4,7 @@ mod add;
 mod change;
 mod check;
 mod directories;
+mod in_force;
 mod lint;
 mod ls;
 mod rm;
