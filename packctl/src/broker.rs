@@ -113,7 +113,11 @@ pub(crate) fn refused(status: &Status) -> Failure {
         Code::InvalidArgument => Exit::Usage,
         _ => Exit::Failed,
     };
-    let (message, hint) = match status.message().split_once("\nhint: ") {
+    let parts = ["\nhint: ", "; remedy: "];
+    let (message, hint) = match parts
+        .iter()
+        .find_map(|part| status.message().split_once(part))
+    {
         Some((message, hint)) => (message, Some(hint.to_owned())),
         None => (status.message(), default_hint(status.code())),
     };

@@ -66,7 +66,7 @@ impl Drop for Shell {
         if let Some(mut stdin) = self.stdin.take() {
             writeln!(
                 stdin,
-                "packctl down >/dev/null 2>&1; kill $(jobs -p) 2>/dev/null; wait; exit"
+                "packctl down >/dev/null 2>&1; kill $(jobs -p) 2>/dev/null; wait; umount \"$RUMI_RUN/packs\"; exit"
             )
             .unwrap_or_default();
         }

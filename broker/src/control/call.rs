@@ -22,6 +22,28 @@ use crate::{
 };
 
 impl ControlService {
+    /// Tells a pack that is down from a name that was mistyped.
+    fn does_not_run(&self, component: &ComponentId) -> Status {
+        let pack = component.pack();
+        if let Some(running) = self.packs.running(&pack) {
+            let known: Vec<_> = running
+                .components
+                .iter()
+                .map(|known| format!("`{}`", known.component))
+                .collect();
+            return Status::not_found(format!(
+                "pack `{pack}` runs without a component `{component}`; it has {}",
+                known.join(", ")
+            ));
+        }
+        let packs = self.packs.broker().layout().packs();
+        Status::not_found(if packs.join(pack.as_str()).is_dir() {
+            format!("`{component}` does not run; remedy: packctl up {pack}")
+        } else {
+            format!("there is no pack `{pack}`; remedy: packctl init {pack}")
+        })
+    }
+
     pub(super) async fn call_tool(
         &self,
         actor: Peer,
@@ -37,10 +59,7 @@ impl ControlService {
             )));
         }
         let Some((pack, pool, container)) = self.packs.find(&component) else {
-            return Err(Status::not_found(format!(
-                "`{component}` does not run; remedy: packctl up {}",
-                component.pack()
-            )));
+            return Err(self.does_not_run(&component));
         };
         let args = match pack.arguments(&component, &request.args_json) {
             Ok(args) => args,

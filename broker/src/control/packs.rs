@@ -69,9 +69,29 @@ impl ControlService {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
+    /// A mistyped name must not pass for a pack that is down already.
+    fn exist(&self, wanted: &[PackId]) -> Result<(), Status> {
+        let packs = self.packs.broker().layout().packs();
+        let unknown = wanted.iter().find(|pack| {
+            !packs.join(pack.as_str()).is_dir()
+                && self.packs.shown(std::slice::from_ref(pack)).is_empty()
+        });
+        match unknown {
+            Some(pack) => Err(Status::not_found(format!("there is no pack `{pack}`"))),
+            None => Ok(()),
+        }
+    }
+
     fn wanted(&self, names: &[String], step: Step) -> Result<Vec<PackId>, Status> {
         if !names.is_empty() {
-            return names.iter().map(|name| pack_id(name)).collect();
+            let wanted: Vec<PackId> = names
+                .iter()
+                .map(|name| pack_id(name))
+                .collect::<Result<_, _>>()?;
+            if matches!(step, Step::Down) {
+                self.exist(&wanted)?;
+            }
+            return Ok(wanted);
         }
         if matches!(step, Step::Down) {
             return Ok(self.packs.shown(&[]).into_iter().map(|s| s.id).collect());

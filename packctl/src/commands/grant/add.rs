@@ -42,6 +42,14 @@ impl Add {
                 hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
             });
         }
+        if self.permission == Permission::Network
+            && let Some((url, host)) = url(&self.values)
+        {
+            return Err(Failure::Usage {
+                message: format!("`{url}` is a URL; hosts are granted, not addresses of pages"),
+                hint: format!("packctl grant add {} network {host}", self.component),
+            });
+        }
         let edit = edit::Change::parse(self.permission, &self.values, &self.commands)
             .map_err(|error| change::refused(&error))?;
         change::apply(context, &self.component, |before| {
@@ -53,10 +61,43 @@ impl Add {
         ) {
             directories::warn(context.console, &self.values);
         }
+        if self.permission == Permission::Terminal && self.commands.is_empty() {
+            context
+                .console
+                .say("commands are granted apart from directories: --command CMD");
+        }
         if let Some(remark) = directories::unknown(context, &self.component)? {
             context.console.warning(&remark.message);
             context.console.hint(&remark.remedy);
         }
         Ok(())
+    }
+}
+
+/// The first value that is a URL, and its host with the port where it names one.
+fn url(values: &[String]) -> Option<(&str, &str)> {
+    values.iter().find_map(|value| {
+        let (_, rest) = value.split_once("://")?;
+        let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let host = host.rsplit('@').next().unwrap_or(host);
+        Some((value.as_str(), host))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_told_from_a_host() {
+        for (value, host) in [
+            ("https://a.b/c?d", Some("a.b")),
+            ("http://a.b:81", Some("a.b:81")),
+            ("https://u:p@a.b/", Some("a.b")),
+            ("a.b:443", None),
+            ("[::1]:443", None),
+        ] {
+            assert_eq!(url(&[value.to_owned()]).map(|(_, host)| host), host);
+        }
     }
 }
