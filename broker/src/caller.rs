@@ -5,11 +5,15 @@ use std::sync::{Arc, OnceLock};
 use rumi_audit::Peer;
 use rumi_policy::{ComponentId, Permission};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::throttle::Throttle;
 
 /// One call of a tool, as far as its requests must know it.
 #[derive(Debug)]
 pub struct Invocation {
     id: String,
+    ended: CancellationToken,
     denials: std::sync::Mutex<Vec<SeenDenial>>,
 }
 
@@ -37,6 +41,7 @@ impl Invocation {
     pub fn new(id: String) -> Self {
         Self {
             id,
+            ended: CancellationToken::new(),
             denials: std::sync::Mutex::default(),
         }
     }
@@ -44,6 +49,14 @@ impl Invocation {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+    /// Tells all that works for this call that it is over.
+    pub fn end(&self) {
+        self.ended.cancel();
+    }
+    /// Resolves when the call is over.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
     /// Remembers a refusal for the call's answer.
     pub fn saw(&self, denial: SeenDenial) {
@@ -97,6 +110,7 @@ pub struct Identity {
     container: OnceLock<String>,
     effects: Arc<Semaphore>,
     commands: Arc<Semaphore>,
+    refusals: Throttle,
 }
 
 impl Identity {
@@ -106,6 +120,7 @@ impl Identity {
         Self {
             component,
             container: OnceLock::new(),
+            refusals: Throttle::default(),
             effects: Arc::new(Semaphore::new(EFFECTS)),
             commands: Arc::new(Semaphore::new(COMMANDS)),
         }
@@ -146,6 +161,11 @@ impl Caller {
         };
         // Nobody closes the semaphores.
         Arc::clone(places).acquire_owned().await.ok()
+    }
+    /// The pace at which the component may be refused, over all its connections.
+    #[must_use]
+    pub fn refusals(&self) -> &Throttle {
+        &self.identity.refusals
     }
     /// The process that connected.
     #[must_use]

@@ -20,6 +20,7 @@ mod policy_store;
 mod refusal;
 mod secrets;
 mod server;
+mod throttle;
 mod workers;
 
 pub use args::Args;

@@ -100,6 +100,7 @@ pub async fn run<C: Capability, H: Handler<C>>(
     let confirmed = match recorded.advance(|permit| permit.confirm(&found)) {
         Ok(confirmed) => confirmed,
         Err((denied, denial)) => {
+            caller.refusals().turn().await;
             // The admin's log says more than the pack is told, where there is more.
             let sentence = denial.detail.as_deref().unwrap_or(&denial.sentence);
             let record = denied
@@ -147,6 +148,7 @@ async fn record<C: Capability>(
 
 /// Records a refusal and gives it the form in which the pack sees it.
 async fn deny(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
+    context.caller.refusals().turn().await;
     let detail = for_the_admin(&denial);
     let decision = describe(context, asked, None, detail.as_ref());
     let reason = denial.reason.as_str();
@@ -156,14 +158,19 @@ async fn deny(context: Context<'_>, asked: &Described, denial: Denial) -> Refusa
     }
 }
 
+/// Longer commands are not recorded, because a pack chooses what is in them; `packctl audit
+/// show` works them out again.
+const LONGEST_REMEDY: usize = 512;
+
 /// What the log says beyond what the pack is told: the rule, and the command that would allow it.
 fn for_the_admin(denial: &Denial) -> Option<serde_json::Value> {
     let mut detail = serde_json::Map::new();
     if let Some(why) = &denial.detail {
         detail.insert("why".to_owned(), why.as_str().into());
     }
-    if let Some(remedy) = &denial.remedy {
-        detail.insert("remedy".to_owned(), remedy.to_string().into());
+    let remedy = denial.remedy.as_ref().map(ToString::to_string);
+    if let Some(remedy) = remedy.filter(|remedy| remedy.len() <= LONGEST_REMEDY) {
+        detail.insert("remedy".to_owned(), remedy.into());
     }
     (!detail.is_empty()).then(|| detail.into())
 }

@@ -94,32 +94,9 @@ impl Handler<Terminal> for TerminalHandler {
     ) -> Performed<SandboxOutcome> {
         let bytes_in = u64::try_from(self.stdin.len()).unwrap_or(u64::MAX);
         let permit = permit.get();
-        let (ask, terms, facts) = (permit.ask(), permit.terms(), permit.facts());
-        let limits = &context.broker.config().terminal;
-        let mut argv = ask.argv().to_vec();
-        if let Some(first) = argv.first_mut() {
-            facts.program.as_str().clone_into(first);
-        }
+        let ask = permit.ask();
         let cancel = CancellationToken::new();
-        let spec = SandboxSpec {
-            image: prepared.image,
-            directory: prepared.directory,
-            path: PathBuf::from(ask.directory().as_str()),
-            uid: facts.uid,
-            gid: facts.gid,
-            argv,
-            env: Vec::new(),
-            stdin: (!self.stdin.is_empty()).then_some(self.stdin),
-            timeout: Duration::from_millis(terms.timeout_ms()),
-            limits: PackLimits {
-                memory_bytes: terms.memory_bytes().min(limits.memory_limit.bytes()),
-                nano_cpus: limits.cpus.nanos(),
-                pids: limits.pids.get(),
-                tmp_bytes: limits.tmp_size.bytes(),
-            },
-            max_output: usize::try_from(terms.max_output_bytes().min(limits.max_output.bytes()))
-                .unwrap_or(usize::MAX),
-        };
+        let spec = spec(context, permit, prepared, self.stdin);
         let mut lease = Lease::<Terminal>::new(
             context.broker.policy(),
             context.caller.component(),
@@ -131,6 +108,11 @@ impl Handler<Terminal> for TerminalHandler {
         let ended = tokio::select! {
             ended = &mut running => ended,
             _ = lease.revoked() => {
+                cancel.cancel();
+                running.await
+            }
+            // A command that works for a call of a tool leaves with it.
+            () = call_ended(context) => {
                 cancel.cancel();
                 running.await
             }
@@ -175,4 +157,46 @@ impl Handler<Terminal> for TerminalHandler {
 
 fn stopped(outcome: &SandboxOutcome) -> &'static str {
     outcome.stopped.map_or("exited", |stopped| stopped.as_str())
+}
+
+/// What to run, within the smaller of the grant's limits and the admin's settings.
+fn spec(
+    context: Context<'_>,
+    permit: &Confirmed<Terminal>,
+    prepared: Prepared,
+    stdin: Bytes,
+) -> SandboxSpec {
+    let (ask, terms, facts) = (permit.ask(), permit.terms(), permit.facts());
+    let limits = &context.broker.config().terminal;
+    let mut argv = ask.argv().to_vec();
+    if let Some(first) = argv.first_mut() {
+        facts.program.as_str().clone_into(first);
+    }
+    let max_output = terms.max_output_bytes().min(limits.max_output.bytes());
+    SandboxSpec {
+        image: prepared.image,
+        directory: prepared.directory,
+        path: PathBuf::from(ask.directory().as_str()),
+        uid: facts.uid,
+        gid: facts.gid,
+        argv,
+        env: Vec::new(),
+        stdin: (!stdin.is_empty()).then_some(stdin),
+        timeout: Duration::from_millis(terms.timeout_ms()),
+        limits: PackLimits {
+            memory_bytes: terms.memory_bytes().min(limits.memory_limit.bytes()),
+            nano_cpus: limits.cpus.nanos(),
+            pids: limits.pids.get(),
+            tmp_bytes: limits.tmp_size.bytes(),
+        },
+        max_output: usize::try_from(max_output).unwrap_or(usize::MAX),
+    }
+}
+
+/// Resolves when the call that asked is over; never for who asks outside of a call.
+async fn call_ended(context: Context<'_>) {
+    match context.caller.invocation() {
+        Some(invocation) => invocation.ended().await,
+        None => std::future::pending().await,
+    }
 }

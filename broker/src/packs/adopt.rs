@@ -136,6 +136,7 @@ impl Packs {
         }
         let cgroup = Arc::new(cgroup);
         for pool in pools.values() {
+            pool.take_over();
             pool.enter_container(Arc::clone(&cgroup));
         }
         for user in running.components.iter().skip(1) {

@@ -112,6 +112,7 @@ impl Pool {
         let answered = tokio::time::timeout(limit, spare.ask(&call)).await;
         let duration = started.elapsed();
         let (peak, starved) = finish(spare).await;
+        invocation.end();
         self.released();
         let mut report = match answered {
             Ok(Ok(said)) => said_report(said),

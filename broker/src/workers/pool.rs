@@ -181,6 +181,12 @@ impl Pool {
         self.order();
     }
 
+    /// Takes over a container from a broker that crashed, perhaps in the middle of a call: what
+    /// that call left in /tmp is deleted before the next begins.
+    pub fn take_over(&self) {
+        self.state().wiping = Some(0);
+    }
+
     /// State for `ps`.
     #[must_use]
     pub fn status(&self) -> PoolStatus {

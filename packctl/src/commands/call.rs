@@ -159,16 +159,33 @@ fn stopped(reason: &str) -> Option<&'static str> {
     }
 }
 
+/// Characters of what a pack chose that are shown.
+const SHOWN: usize = 300;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 fn explain(console: Console, denial: &CallDenial) {
     console.labelled(
         "denied",
         "31",
         &format!(
             "{} of `{}`: {} (record {})",
-            denial.permission, denial.target, denial.reason, denial.record
+            denial.permission,
+            shortened(&denial.target),
+            denial.reason,
+            denial.record
         ),
     );
-    if !denial.remedy.is_empty() {
+    // A command that is cut would allow something else.
+    if denial.remedy.len() > SHOWN * 2 {
+        let show = format!("packctl audit show {}", denial.record);
+        console.labelled("hint", "32", &show);
+    } else if !denial.remedy.is_empty() {
         console.labelled("remedy", "32", &denial.remedy);
     }
 }
