@@ -1,4 +1,20 @@
 //! What a user of rumi relies on, against a real broker and a real Docker engine.
 
 #[cfg(test)]
+mod env_read;
+#[cfg(test)]
+mod file_read;
+#[cfg(test)]
+mod file_write;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod sdk;
+#[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod tool_contract;
+#[cfg(test)]
+mod world;

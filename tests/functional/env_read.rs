@@ -1,0 +1,99 @@
+//! `env_read`: from the file of secrets, from the broker's environment, and never from both.
+
+use rumi_proto::v1;
+use rumi_tests::{Broker, Home, Peer};
+use serde_json::json;
+
+use crate::world::{self, world};
+
+#[test]
+fn one_key_comes_from_the_secrets_before_the_environment() {
+    let peer = world().peer("values");
+    let cases = [
+        ("RUMI_TEST_SECRET", "from the secrets"),
+        ("RUMI_TEST_ENVIRONMENT", "from the environment"),
+        ("RUMI_TEST_BOTH", "secret wins"),
+    ];
+    for (key, value) in cases {
+        let reply = peer.json("EnvRead", &json!({"key": key})).ok();
+        assert_eq!(reply, json!({"values": {key: value}}));
+    }
+    let reply = peer.json("EnvRead", &json!({"key": "RUMI_TEST_NOWHERE"}));
+    assert_eq!((reply.status, reply.code().as_str()), (404, "not_found"));
+}
+
+#[test]
+fn without_a_key_all_allowed_ones_that_exist_come_and_no_others() {
+    let world = world();
+    let peer = world.peer("values");
+    let expected = json!({
+        "RUMI_TEST_SECRET": "from the secrets",
+        "RUMI_TEST_ENVIRONMENT": "from the environment",
+        "RUMI_TEST_BOTH": "secret wins",
+    });
+    assert_eq!(peer.json("EnvRead", &json!({})).ok()["values"], expected);
+    let values = world.broker.block_on(async {
+        let request = v1::EnvReadRequest { key: String::new() };
+        peer.grpc().await.env_read(request).await.unwrap().into_inner().values
+    });
+    assert_eq!(json!(values), expected);
+}
+
+#[test]
+fn no_value_is_ever_written_to_the_log_or_the_diagnostics() {
+    let world = world();
+    world.peer("values").json("EnvRead", &json!({})).ok();
+    let home = world.broker.home();
+    for directory in ["audit", "log"] {
+        for entry in std::fs::read_dir(home.state().join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            for value in ["from the secrets", "from the environment", "secret wins"] {
+                assert!(!text.contains(value), "`{value}` is in {}", path.display());
+            }
+        }
+    }
+    let audit = world.broker.audit();
+    let with = |record: &&serde_json::Value| record.to_string().contains("values_hmac");
+    assert!(audit.iter().any(|record| with(&record)), "no fingerprint either");
+}
+
+/// A broker without packs of its own running, and one component of it that may read keys.
+fn own(configure: impl FnOnce(&Home)) -> (Broker, Peer) {
+    let home = Home::new();
+    let keys = json!(["RUMI_TEST_SECRET", "RUMI_TEST_BOTH"]);
+    home.grant("probe:tool:do", &json!({"env_read": {"enabled": true, "allowed_keys": keys}}));
+    configure(&home);
+    let broker = Broker::start_with(home, &[("RUMI_TEST_BOTH", "environment wins")]);
+    broker.up(&["probe"]);
+    let peer = broker.as_component("probe:tool:do");
+    (broker, peer)
+}
+
+#[test]
+fn the_configuration_turns_the_order_of_the_sources_round() {
+    let (_broker, peer) = own(|home| {
+        world::secrets(home, 0o600);
+        home.configure(|config| config["env"]["sources"] = json!(["environment", "secrets"]));
+    });
+    let reply = peer.json("EnvRead", &json!({})).ok();
+    let expected = json!({"RUMI_TEST_BOTH": "environment wins", "RUMI_TEST_SECRET": "from the secrets"});
+    assert_eq!(reply["values"], expected);
+}
+
+#[test]
+fn a_file_of_secrets_that_others_may_read_is_not_used_and_the_broker_says_why() {
+    let (broker, peer) = own(|home| world::secrets(home, 0o644));
+    let reply = peer.json("EnvRead", &json!({"key": "RUMI_TEST_SECRET"}));
+    assert_eq!(reply.status, 500);
+    assert!(!String::from_utf8_lossy(&reply.body).contains("from the secrets"));
+    assert!(broker.log().contains("chmod 600"), "{}", broker.log());
+    // Put right, it is used at once; broken, it is not, and its content is not quoted.
+    world::secrets(broker.home(), 0o600);
+    peer.json("EnvRead", &json!({"key": "RUMI_TEST_SECRET"})).ok();
+    let path = broker.home().state().join("secrets.json");
+    std::fs::write(path, "{\"A\": \"hidden value\",\n \"B\" 1}").unwrap();
+    assert_eq!(peer.json("EnvRead", &json!({"key": "RUMI_TEST_SECRET"})).status, 500);
+    assert!(broker.log().contains("line 2"), "{}", broker.log());
+    assert!(!broker.log().contains("hidden value"));
+}
