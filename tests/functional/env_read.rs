@@ -10,15 +10,15 @@ use crate::world::{self, world};
 fn one_key_comes_from_the_secrets_before_the_environment() {
     let peer = world().peer("values");
     let cases = [
-        ("RUMI_TEST_SECRET", "from the secrets"),
-        ("RUMI_TEST_ENVIRONMENT", "from the environment"),
-        ("RUMI_TEST_BOTH", "secret wins"),
+        ("SHOP_SECRET", "from the secrets"),
+        ("SHOP_ENVIRONMENT", "from the environment"),
+        ("SHOP_BOTH", "secret wins"),
     ];
     for (key, value) in cases {
         let reply = peer.json("EnvRead", &json!({"key": key})).ok();
         assert_eq!(reply, json!({"values": {key: value}}));
     }
-    let reply = peer.json("EnvRead", &json!({"key": "RUMI_TEST_NOWHERE"}));
+    let reply = peer.json("EnvRead", &json!({"key": "SHOP_NOWHERE"}));
     assert_eq!((reply.status, reply.code().as_str()), (404, "not_found"));
 }
 
@@ -27,9 +27,9 @@ fn without_a_key_all_allowed_ones_that_exist_come_and_no_others() {
     let world = world();
     let peer = world.peer("values");
     let expected = json!({
-        "RUMI_TEST_SECRET": "from the secrets",
-        "RUMI_TEST_ENVIRONMENT": "from the environment",
-        "RUMI_TEST_BOTH": "secret wins",
+        "SHOP_SECRET": "from the secrets",
+        "SHOP_ENVIRONMENT": "from the environment",
+        "SHOP_BOTH": "secret wins",
     });
     assert_eq!(peer.json("EnvRead", &json!({})).ok()["values"], expected);
     let values = world.broker.block_on(async {
@@ -61,10 +61,10 @@ fn no_value_is_ever_written_to_the_log_or_the_diagnostics() {
 /// A broker without packs of its own running, and one component of it that may read keys.
 fn own(configure: impl FnOnce(&Home)) -> (Broker, Peer) {
     let home = Home::new();
-    let keys = json!(["RUMI_TEST_SECRET", "RUMI_TEST_BOTH"]);
+    let keys = json!(["SHOP_SECRET", "SHOP_BOTH"]);
     home.grant("probe:tool:do", &json!({"env_read": {"enabled": true, "allowed_keys": keys}}));
     configure(&home);
-    let broker = Broker::start_with(home, &[("RUMI_TEST_BOTH", "environment wins")]);
+    let broker = Broker::start_with(home, &[("SHOP_BOTH", "environment wins")]);
     broker.up(&["probe"]);
     let peer = broker.as_component("probe:tool:do");
     (broker, peer)
@@ -77,23 +77,23 @@ fn the_configuration_turns_the_order_of_the_sources_round() {
         home.configure(|config| config["env"]["sources"] = json!(["environment", "secrets"]));
     });
     let reply = peer.json("EnvRead", &json!({})).ok();
-    let expected = json!({"RUMI_TEST_BOTH": "environment wins", "RUMI_TEST_SECRET": "from the secrets"});
+    let expected = json!({"SHOP_BOTH": "environment wins", "SHOP_SECRET": "from the secrets"});
     assert_eq!(reply["values"], expected);
 }
 
 #[test]
 fn a_file_of_secrets_that_others_may_read_is_not_used_and_the_broker_says_why() {
     let (broker, peer) = own(|home| world::secrets(home, 0o644));
-    let reply = peer.json("EnvRead", &json!({"key": "RUMI_TEST_SECRET"}));
+    let reply = peer.json("EnvRead", &json!({"key": "SHOP_SECRET"}));
     assert_eq!(reply.status, 500);
     assert!(!String::from_utf8_lossy(&reply.body).contains("from the secrets"));
     assert!(broker.log().contains("chmod 600"), "{}", broker.log());
     // Put right, it is used at once; broken, it is not, and its content is not quoted.
     world::secrets(broker.home(), 0o600);
-    peer.json("EnvRead", &json!({"key": "RUMI_TEST_SECRET"})).ok();
+    peer.json("EnvRead", &json!({"key": "SHOP_SECRET"})).ok();
     let path = broker.home().state().join("secrets.json");
     std::fs::write(path, "{\"A\": \"hidden value\",\n \"B\" 1}").unwrap();
-    assert_eq!(peer.json("EnvRead", &json!({"key": "RUMI_TEST_SECRET"})).status, 500);
+    assert_eq!(peer.json("EnvRead", &json!({"key": "SHOP_SECRET"})).status, 500);
     assert!(broker.log().contains("line 2"), "{}", broker.log());
     assert!(!broker.log().contains("hidden value"));
 }

@@ -25,7 +25,7 @@ fn cases(world: &World) -> Vec<Case> {
         ("FileMkdir", read(&at("writes/d"))),
         ("FileDelete", read(&at("writes/a"))),
         ("FileRename", json!({"from": at("writes/a"), "to": at("writes/b")})),
-        ("EnvRead", json!({"key": "RUMI_TEST_SECRET"})),
+        ("EnvRead", json!({"key": "SHOP_SECRET"})),
         ("EnvRead", json!({})),
         ("TerminalRun", run(&["ls"], &at("commands"))),
         ("NetworkFetch", fetch(&url("granted.test"))),

@@ -38,7 +38,7 @@ fn a_tool_reads_and_writes_files() {
 fn a_tool_reads_keys_runs_commands_and_fetches() {
     let world = world();
     let none = json!({});
-    assert_eq!(call("env", &json!(["RUMI_TEST_SECRET"]), &none).data(), "from the secrets");
+    assert_eq!(call("env", &json!(["SHOP_SECRET"]), &none).data(), "from the secrets");
     assert_eq!(call("env", &json!([]), &none).data().as_object().unwrap().len(), 3);
     let ran = call("run", &json!([["cat"], world.at("commands")]), &json!({"stdin": "hello"}));
     assert_eq!(ran.data()["stdout"], json!({"base64": "aGVsbG8="}));

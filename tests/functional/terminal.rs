@@ -105,7 +105,7 @@ fn time_output_and_memory_of_a_command_are_limited() {
     let reply = python("import sys\nwhile True: sys.stdout.write('x' * 65536)");
     assert_eq!(reply.ok()["truncated"], true);
     assert!(reply.bytes("stdout").len() <= 65_536);
-    let reply = python("x = bytearray(b'x') * (1 << 30)").ok();
+    let reply = python("x = b'x' * (1 << 30)").ok();
     assert_eq!(reply["stoppedReason"], "STOPPED_REASON_MEMORY", "{reply}");
     let reply = python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)");
     assert_eq!(reply.ok()["exitCode"], 7);

@@ -55,14 +55,14 @@ fn an_exception_is_an_error_with_its_type_and_message() {
         let expected = json!({"message": "because", "type": kind});
         assert_eq!(called.error(), &expected, "{kind}");
     }
-    let called = other("read_file", &json!(["/nowhere"]));
+    let called = other("read_file", &json!(["/nowhere/granted"]));
     assert_eq!(called.error_type(), "Denied");
     assert_eq!(called.error()["reason"], "no_grant");
     let record = called.error()["record"].as_str().unwrap();
     let denials = &called.response.denials;
     assert_eq!(denials.len(), 1);
     assert_eq!((denials[0].record.as_str(), denials[0].reason.as_str()), (record, "no_grant"));
-    assert!(denials[0].remedy.starts_with("packctl grant add probe:tool:other file_read"), "{denials:?}");
+    assert!(denials[0].remedy.starts_with("packctl grant add probe:tool:other file_read /nowhere"), "{denials:?}");
     let invocation = called.response.invocation.as_str();
     assert_eq!(shared().records_of(record)[0]["invocation"], invocation);
 }

@@ -63,7 +63,7 @@ fn make() -> World {
     pack(&home);
     secrets(&home, 0o600);
     grants(&home, web.port());
-    let environment = [("RUMI_TEST_ENVIRONMENT", "from the environment"), ("RUMI_TEST_BOTH", "no")];
+    let environment = [("SHOP_ENVIRONMENT", "from the environment"), ("SHOP_BOTH", "no")];
     let broker = Broker::start_with(home, &environment);
     broker.up(&["asker"]);
     World { broker, web, names }
@@ -87,7 +87,7 @@ fn pack(home: &Home) {
 pub(crate) fn secrets(home: &Home, mode: u32) {
     fs::create_dir_all(home.state()).unwrap();
     let path = home.state().join("secrets.json");
-    let values = json!({"RUMI_TEST_SECRET": "from the secrets", "RUMI_TEST_BOTH": "secret wins"});
+    let values = json!({"SHOP_SECRET": "from the secrets", "SHOP_BOTH": "secret wins"});
     fs::write(&path, values.to_string()).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -100,7 +100,7 @@ fn grants(home: &Home, port: u16) {
     give("reads", json!({"file_read": {"enabled": true, "directories": [reads], "exclude": ["drafts"]}}));
     give("limited", json!({"file_read": {"enabled": true, "directories": [reads], "max_bytes": 100}}));
     give("writes", json!({"file_write": {"enabled": true, "directories": [writes]}}));
-    let keys = ["RUMI_TEST_SECRET", "RUMI_TEST_ENVIRONMENT", "RUMI_TEST_BOTH", "RUMI_TEST_NOWHERE"];
+    let keys = ["SHOP_SECRET", "SHOP_ENVIRONMENT", "SHOP_BOTH", "SHOP_NOWHERE"];
     give("values", json!({"env_read": {"enabled": true, "allowed_keys": keys}}));
     give("commands", json!({"terminal": {
         "enabled": true, "directories": [commands], "timeout_ms": 3000, "max_output_bytes": 65536,

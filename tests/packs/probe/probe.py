@@ -58,6 +58,12 @@ def raw(kind):
     }[kind]
 
 
+def spin():
+    """Uses the processor for ever."""
+    while True:
+        pass
+
+
 def fail(kind, message="failed"):
     raise {"ValueError": ValueError, "SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}[kind](message)
 
@@ -133,7 +139,7 @@ OPERATIONS = {
     "local": local,
     "listdir": lambda path: sorted(os.listdir(path)),
     "sleep": lambda seconds: time.sleep(seconds),
-    "spin": lambda: [None for _ in iter(int, 1)],
+    "spin": spin,
     "exit": lambda code: os._exit(code),
     "segfault": lambda: ctypes.string_at(0),
     "say": lambda out, err="": print(out) or print(err, file=sys.stderr),
