@@ -1,13 +1,17 @@
 //! A component's socket: bound for its uid alone, each peer checked at accept.
 
 use std::{
-    fs, io,
+    fs,
+    future::poll_fn,
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -20,10 +24,11 @@ use rumi_audit::Peer;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::route::Routes;
+use super::{corked::Corked, route::Routes};
 use crate::{
     broker::Broker,
     caller::{Caller, Identity},
@@ -35,6 +40,10 @@ use crate::{
 const MAX_CONNECTIONS: usize = 256;
 /// How long a peer may stay silent before its first request is whole.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// How long the last bytes of an ended connection may wait for their reader.
+const LAST_BYTES: Duration = Duration::from_secs(10);
+/// References to the count of requests when there is none: this task's and the service's.
+const IDLE: usize = 2;
 /// Requests in flight on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 /// Requests of a component that are read, answered or sent at once; others wait.
@@ -189,11 +198,11 @@ impl Accept {
             Place::Staff | Place::Unknown => None,
         };
         let caller = Caller::new(Arc::clone(&self.identity), peer, call);
-        let routes = Routes::new(
+        let routes = Arc::new(Routes::new(
             Connection::new(Arc::clone(&self.broker), caller),
             worker,
             Arc::clone(&self.turns),
-        );
+        ));
         let stop = self.stop.clone();
         tokio::spawn(serve(stream, routes, stop, slot));
     }
@@ -201,15 +210,24 @@ impl Accept {
 
 async fn serve(
     stream: UnixStream,
-    routes: Routes,
+    routes: Arc<Routes>,
     stop: CancellationToken,
     _slot: OwnedSemaphorePermit,
 ) {
     let spoken = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&spoken);
+    // Each request that is under way holds one more reference.
+    let under_way = Arc::new(());
+    let counted = Arc::clone(&under_way);
     let service = service_fn(move |request| {
         seen.store(true, Ordering::Relaxed);
-        routes.answer(request)
+        let answered = routes.answer(request);
+        let counted = Arc::clone(&counted);
+        async move {
+            let answered = answered.await;
+            drop(counted);
+            answered
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -225,25 +243,33 @@ async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW * MAX_STREAMS)
         .max_frame_size(1024 * 1024);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+    let line = Corked::new(stream);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(line.clone()), service);
+    let mut connection = pin!(connection);
     // Telling HTTP/1 from HTTP/2 has no time limit of its own; a silent peer would hold it for ever.
-    let silence = tokio::time::sleep(FIRST_REQUEST);
-    tokio::pin!(silence);
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                return;
-            }
-            () = &mut silence, if !spoken.load(Ordering::Relaxed) => {
-                if !spoken.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
-            () = stop.cancelled() => return,
+    let mut silence = pin!(tokio::time::sleep(FIRST_REQUEST));
+    let mut stopped = pin!(stop.cancelled());
+    let ended = poll_fn(|context| {
+        let busy = || Arc::strong_count(&under_way) > IDLE;
+        if let Poll::Ready(ended) = line.poll_turn(connection.as_mut(), busy, context) {
+            return Poll::Ready(ended.map(Some));
         }
+        let silent = !spoken.load(Ordering::Relaxed) && silence.as_mut().poll(context).is_ready();
+        if silent || stopped.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Pending
+    });
+    match ended.await {
+        Ok(Some(Ok(()))) => {}
+        Ok(Some(Err(error))) => tracing::debug!(%error, "a connection ended early"),
+        Ok(None) => return,
+        Err(error) => return tracing::debug!(%error, "a peer went away"),
+    }
+    let rest = poll_fn(|context| line.poll_rest(context));
+    match timeout(LAST_BYTES, rest).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a peer went away"),
+        Err(_) => tracing::debug!("a peer does not read the last of its replies"),
     }
 }

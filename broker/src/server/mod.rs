@@ -3,6 +3,7 @@
 
 mod bulk;
 mod connect;
+mod corked;
 mod listener;
 mod route;
 mod spare;

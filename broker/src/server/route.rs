@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use rumi_proto::v1::{capabilities_server::CapabilitiesServer, worker_server::WorkerServer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +22,7 @@ use super::{bulk, connect, spare};
 use crate::{capabilities::Connection, workers::WorkerConnection};
 
 /// The body of every reply; gRPC's carries trailers.
-pub(super) type Body = UnsyncBoxBody<Bytes, Status>;
+pub(super) type Body = tonic::body::Body;
 
 /// Largest gRPC message either way, in bytes.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -35,7 +34,6 @@ const CAPABILITIES: &str = "/rumi.v1.Capabilities/";
 const WORKER: &str = "/rumi.v1.Worker/";
 
 /// What one connection is answered with.
-#[derive(Clone)]
 pub(super) struct Routes {
     connection: Connection,
     capabilities: CapabilitiesServer<Connection>,
@@ -65,10 +63,10 @@ impl Routes {
 
     /// Answers one request; a panic ends this request and nothing else.
     pub(super) fn answer(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<InTurn>, Infallible>> + Send>> {
-        let mut routes = self.clone();
+        let routes = Arc::clone(self);
         Box::pin(async move {
             let answered = AssertUnwindSafe(routes.in_turn(request))
                 .catch_unwind()
@@ -84,7 +82,7 @@ impl Routes {
 
     /// Waits for a turn, and keeps it until the reply is sent. A worker's stream lives as
     /// long as the worker and takes none.
-    async fn in_turn(&mut self, request: Request<Incoming>) -> Response<InTurn> {
+    async fn in_turn(&self, request: Request<Incoming>) -> Response<InTurn> {
         if request.uri().path().starts_with(WORKER) {
             return self.dispatch(request).await.map(InTurn::free);
         }
@@ -94,18 +92,18 @@ impl Routes {
         response.map(|body| InTurn { body, _turn: turn })
     }
 
-    async fn dispatch(&mut self, request: Request<Incoming>) -> Response<Body> {
+    async fn dispatch(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         if is_grpc(&request) {
             let answered = if path.starts_with(CAPABILITIES) {
-                self.capabilities.call(request).await
+                self.capabilities.clone().call(request).await
             } else if path.starts_with(WORKER) {
-                self.worker.call(request).await
+                self.worker.clone().call(request).await
             } else {
                 Ok(Status::unimplemented("no such service on this socket").into_http())
             };
             return match answered {
-                Ok(response) => response.map(BodyExt::boxed_unsync),
+                Ok(response) => response,
                 Err(never) => match never {},
             };
         }
@@ -176,10 +174,7 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
 pub(super) fn boxed<B>(response: Response<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: std::fmt::Display,
+    B::Error: Into<tonic::codegen::StdError>,
 {
-    response.map(|body| {
-        body.map_err(|error| Status::internal(error.to_string()))
-            .boxed_unsync()
-    })
+    response.map(Body::new)
 }
