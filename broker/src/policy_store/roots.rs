@@ -4,11 +4,19 @@ use std::{
     collections::HashMap,
     io,
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use rumi_policy::AbsPath;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+
+/// Milliseconds for which it is believed that a directory is where it was; far less than the
+/// second within which a change takes effect.
+const CHECKED_FOR: u64 = 100;
 
 /// A granted directory that is open.
 #[derive(Debug)]
@@ -17,6 +25,8 @@ pub struct Root {
     path: AbsPath,
     device: u64,
     inode: u64,
+    opened: Instant,
+    checked: AtomicU64,
 }
 
 /// Why a granted directory cannot be used.
@@ -64,6 +74,8 @@ impl Root {
             path: path.clone(),
             device: stat.st_dev,
             inode: stat.st_ino,
+            opened: Instant::now(),
+            checked: AtomicU64::new(0),
         })
     }
 
@@ -79,8 +91,13 @@ impl Root {
         &self.path
     }
 
-    /// Whether the path still names this very directory.
+    /// Whether the path still names this very directory, as far as was known a moment ago:
+    /// what is read meanwhile is the directory that was granted, wherever it lies now.
     fn check(&self) -> Result<(), RootError> {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if now.saturating_sub(self.checked.load(Ordering::Relaxed)) < CHECKED_FOR {
+            return Ok(());
+        }
         let replaced = || RootError::Replaced {
             path: self.path.clone(),
         };
@@ -89,7 +106,11 @@ impl Root {
         let same = stat.st_dev == self.device
             && stat.st_ino == self.inode
             && FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if same { Ok(()) } else { Err(replaced()) }
+        if !same {
+            return Err(replaced());
+        }
+        self.checked.store(now, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -1,10 +1,10 @@
 //! Opens what a request names, below a granted directory and never beyond it.
 
-use std::{io, os::fd::OwnedFd};
+use std::{fs::File, io, os::fd::OwnedFd};
 
 use rumi_policy::{AbsPath, FileKind};
 use rustix::{
-    fs::{FileType, Mode, OFlags, ResolveFlags, Stat},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
@@ -15,10 +15,12 @@ const CONFINED: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
-/// Something that was found, held by a handle that can neither read nor write.
+/// Something that was found, held by a handle that can neither read nor write, unless it is
+/// a regular file that is about to be read.
 #[derive(Debug)]
 pub struct Found {
     pub(super) handle: OwnedFd,
+    readable: bool,
     pub(super) stat: Stat,
     pub(super) real_path: AbsPath,
 }
@@ -44,6 +46,16 @@ impl Found {
     }
 }
 
+impl Found {
+    /// The file, for reading.
+    pub(super) fn into_reader(self) -> io::Result<File> {
+        if self.readable {
+            return Ok(self.handle.into());
+        }
+        self.open(OFlags::RDONLY).map(File::from)
+    }
+}
+
 pub(super) fn kind_of(stat: &Stat) -> FileKind {
     kind_of_type(FileType::from_raw_mode(stat.st_mode))
 }
@@ -60,6 +72,46 @@ pub(super) fn kind_of_type(file_type: FileType) -> FileKind {
 /// Finds `relative` below the root; symlinks are followed as long as they stay below it.
 pub(super) fn find(root: &Root, relative: &str) -> io::Result<Found> {
     find_with(root, relative, OFlags::PATH)
+}
+
+/// Finds what is to be read. A regular file that no symlink leads to is opened for reading at
+/// once, which saves opening it a second time; everything else is found as always.
+pub(super) fn find_readable(root: &Root, relative: &str, asked: &AbsPath) -> io::Result<Found> {
+    let Some((handle, stat)) = straight_file(root, relative) else {
+        return find(root, relative);
+    };
+    let real_path = if asked.strip_prefix(root.path()) == Some(relative) {
+        asked.clone()
+    } else {
+        join(root.path(), relative)?
+    };
+    Ok(Found {
+        handle,
+        readable: true,
+        stat,
+        real_path,
+    })
+}
+
+/// Looks first: opening a device may do something, and opening a pipe frees who waits to
+/// write to it. What is put there in between is a pipe at most, is opened without waiting,
+/// and is let go.
+fn straight_file(root: &Root, relative: &str) -> Option<(OwnedFd, Stat)> {
+    let quiet = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let seen = rustix::fs::statat(root.handle(), relative, quiet).ok()?;
+    if kind_of(&seen) != FileKind::File {
+        return None;
+    }
+    let handle = rustix::fs::openat2(
+        root.handle(),
+        relative,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+        CONFINED | ResolveFlags::NO_SYMLINKS,
+    )
+    .ok()?;
+    let stat = rustix::fs::fstat(&handle).ok()?;
+    (kind_of(&stat) == FileKind::File).then_some((handle, stat))
 }
 
 /// Finds a directory.
@@ -92,6 +144,7 @@ fn find_with(root: &Root, relative: &str, flags: OFlags) -> io::Result<Found> {
     let stat = rustix::fs::fstat(&handle)?;
     Ok(Found {
         handle,
+        readable: false,
         stat,
         real_path,
     })

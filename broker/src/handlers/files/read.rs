@@ -1,7 +1,6 @@
 //! Reads a file, whole or a range, into one reply.
 
 use std::{
-    fs::File,
     io::{self, Read as _},
     os::unix::fs::FileExt as _,
 };
@@ -9,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, FileRead, FileReadAction, FileReadFound, Permit};
-use rustix::fs::OFlags;
 
 use super::{MAX_INLINE, count, io_failure, lookup, root_failure};
 use crate::{
@@ -45,8 +43,12 @@ pub(super) fn find(
         .roots
         .get(terms.root())
         .map_err(|error| root_failure(&error))?;
-    let found = lookup::find(&root, terms.relative())
-        .map_err(|error| io_failure(permit.ask().path.as_str(), &error))?;
+    let asked = permit.ask();
+    let found = match asked.action {
+        FileReadAction::Read { .. } => lookup::find_readable(&root, terms.relative(), &asked.path),
+        FileReadAction::List | FileReadAction::Stat => lookup::find(&root, terms.relative()),
+    };
+    let found = found.map_err(|error| io_failure(asked.path.as_str(), &error))?;
     let facts = FileReadFound {
         kind: found.kind(),
         size: found.size(),
@@ -93,9 +95,9 @@ impl Handler<FileRead> for ReadHandler {
         };
         let (wanted, size) = (facts.bytes, found.size());
         let read = if wanted <= SMALL {
-            content(&found, offset, wanted)
+            content(found, offset, wanted)
         } else {
-            tokio::task::spawn_blocking(move || content(&found, offset, wanted))
+            tokio::task::spawn_blocking(move || content(found, offset, wanted))
                 .await
                 .unwrap_or_else(|error| Err(io::Error::other(error)))
         };
@@ -116,8 +118,8 @@ pub(super) fn hard_links(several: bool) -> Option<serde_json::Value> {
     several.then(|| serde_json::json!({ "hard_links": true }))
 }
 
-fn content(found: &lookup::Found, offset: u64, wanted: u64) -> io::Result<Bytes> {
-    let file = File::from(found.open(OFlags::RDONLY)?);
+fn content(found: lookup::Found, offset: u64, wanted: u64) -> io::Result<Bytes> {
+    let file = found.into_reader()?;
     let mut data = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
     if offset == 0 {
         // `take` keeps a file that grows meanwhile from answering with more.

@@ -5,7 +5,6 @@ use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 use bytes::Bytes;
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, FileRead, FileReadAction, FileReadFound, Permit};
-use rustix::fs::OFlags;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{count, io_failure, lookup, read};
@@ -56,8 +55,9 @@ impl Handler<FileRead> for ReadStreamHandler {
     ) -> Performed<()> {
         let permit = permit.get();
         let path = permit.ask().path.as_str();
-        let file = match found.open(OFlags::RDONLY) {
-            Ok(handle) => Arc::new(File::from(handle)),
+        let size = found.size();
+        let file = match found.into_reader() {
+            Ok(file) => Arc::new(file),
             Err(error) => return Performed::plain(Err(io_failure(path, &error))),
         };
         let offset = match permit.ask().action {
@@ -67,7 +67,7 @@ impl Handler<FileRead> for ReadStreamHandler {
         let facts = permit.facts();
         let begun = StreamStart {
             length: facts.bytes,
-            size: found.size(),
+            size,
         };
         if self.start.send(begun).is_err() {
             return Performed::plain(Err(gone()));
