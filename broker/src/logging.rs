@@ -2,7 +2,10 @@
 
 use std::{io::IsTerminal as _, path::Path};
 
-use tracing_appender::{non_blocking::WorkerGuard, rolling};
+use tracing_appender::{
+    non_blocking::{NonBlockingBuilder, WorkerGuard},
+    rolling,
+};
 use tracing_subscriber::{
     EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -10,6 +13,9 @@ use tracing_subscriber::{
 
 /// Days that the files of diagnostics are kept.
 const KEPT: usize = 14;
+
+/// Lines that may wait for the file. The queue's memory is taken at once, 32 bytes a line.
+const QUEUED: usize = 8 * 1024;
 
 /// Starts diagnostics; the guard writes out what is queued when it is dropped.
 ///
@@ -23,7 +29,9 @@ pub(crate) fn start(directory: &Path) -> Result<WorkerGuard, rolling::InitError>
         .max_log_files(KEPT)
         .build(directory)?;
     // The non-blocking writer drops lines when it is full, which is why no decision goes here.
-    let (writer, guard) = tracing_appender::non_blocking(files);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED)
+        .finish(files);
     let file = tracing_subscriber::fmt::layer()
         .json()
         .with_writer(writer)
