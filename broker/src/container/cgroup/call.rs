@@ -14,7 +14,9 @@ use super::{
     keyed, number, read, write,
 };
 
-/// How often it is looked whether all processes are gone.
+/// How soon it is first looked whether all processes are gone; the pauses grow from here.
+const FIRST_STEP: Duration = Duration::from_micros(50);
+/// How often it is looked when they take their time.
 const STEP: Duration = Duration::from_millis(1);
 /// How long freezing may take; a process in an uninterruptible wait delays it.
 const FREEZING: Duration = Duration::from_millis(100);
@@ -221,8 +223,18 @@ impl CallCgroup {
     ///
     /// # Errors
     /// When processes still live after `patience`, or the kernel refuses.
-    pub async fn end(mut self, patience: Duration) -> Result<Ended, CgroupError> {
+    pub async fn end(self, patience: Duration) -> Result<Ended, CgroupError> {
+        let path = self.directories().into_iter().next().unwrap_or_default();
+        // On a thread that may sleep: a process takes a fraction of a millisecond to end,
+        // and the runtime's timer knows only whole ones.
+        tokio::task::spawn_blocking(move || self.end_here(patience))
+            .await
+            .map_err(|error| CgroupError::file("end", &path)(std::io::Error::other(error)))?
+    }
+
+    fn end_here(mut self, patience: Duration) -> Result<Ended, CgroupError> {
         let end = Instant::now() + patience;
+        let mut pause = FIRST_STEP;
         while !self.is_empty() {
             self.kill()?;
             if self.is_empty() {
@@ -232,7 +244,8 @@ impl CallCgroup {
                 let path = self.directories().into_iter().next().unwrap_or_default();
                 return Err(CgroupError::Stubborn { path });
             }
-            tokio::time::sleep(STEP).await;
+            std::thread::sleep(pause);
+            pause = pause.saturating_mul(2).min(STEP);
         }
         let ended = Ended {
             memory_peak: self.memory_peak(),
