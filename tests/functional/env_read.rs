@@ -34,7 +34,13 @@ fn without_a_key_all_allowed_ones_that_exist_come_and_no_others() {
     assert_eq!(peer.json("EnvRead", &json!({})).ok()["values"], expected);
     let values = world.broker.block_on(async {
         let request = v1::EnvReadRequest { key: String::new() };
-        peer.grpc().await.env_read(request).await.unwrap().into_inner().values
+        peer.grpc()
+            .await
+            .env_read(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .values
     });
     assert_eq!(json!(values), expected);
 }
@@ -55,14 +61,20 @@ fn no_value_is_ever_written_to_the_log_or_the_diagnostics() {
     }
     let audit = world.broker.audit();
     let with = |record: &&serde_json::Value| record.to_string().contains("values_hmac");
-    assert!(audit.iter().any(|record| with(&record)), "no fingerprint either");
+    assert!(
+        audit.iter().any(|record| with(&record)),
+        "no fingerprint either"
+    );
 }
 
 /// A broker without packs of its own running, and one component of it that may read keys.
 fn own(configure: impl FnOnce(&Home)) -> (Broker, Peer) {
     let home = Home::new();
     let keys = json!(["SHOP_SECRET", "SHOP_BOTH"]);
-    home.grant("probe:tool:do", &json!({"env_read": {"enabled": true, "allowed_keys": keys}}));
+    home.grant(
+        "probe:tool:do",
+        &json!({"env_read": {"enabled": true, "allowed_keys": keys}}),
+    );
     configure(&home);
     let broker = Broker::start_with(home, &[("SHOP_BOTH", "environment wins")]);
     broker.up(&["probe"]);
@@ -93,7 +105,10 @@ fn a_file_of_secrets_that_others_may_read_is_not_used_and_the_broker_says_why() 
     peer.json("EnvRead", &json!({"key": "SHOP_SECRET"})).ok();
     let path = broker.home().state().join("secrets.json");
     std::fs::write(path, "{\"A\": \"hidden value\",\n \"B\" 1}").unwrap();
-    assert_eq!(peer.json("EnvRead", &json!({"key": "SHOP_SECRET"})).status, 500);
+    assert_eq!(
+        peer.json("EnvRead", &json!({"key": "SHOP_SECRET"})).status,
+        500
+    );
     assert!(broker.log().contains("line 2"), "{}", broker.log());
     assert!(!broker.log().contains("hidden value"));
 }

@@ -31,7 +31,12 @@ fn a_file_is_written_replaced_appended_to_and_created_only_once() {
     for (mode, text, status, left) in steps {
         let message = json!({"path": path, "data": data(text), "mode": mode});
         let reply = world.peer("writes").json("FileWrite", &message);
-        assert_eq!(reply.status, status, "{mode}: {}", String::from_utf8_lossy(&reply.body));
+        assert_eq!(
+            reply.status,
+            status,
+            "{mode}: {}",
+            String::from_utf8_lossy(&reply.body)
+        );
         if status == 200 {
             let size = reply.json()["size"].as_str().unwrap_or("0").to_owned();
             assert_eq!(size, left.len().to_string(), "{mode}");
@@ -54,11 +59,17 @@ fn what_is_written_belongs_to_the_owner_of_the_directory() {
     let owner = fs::metadata(world.data("writes/owned")).unwrap().uid();
     assert_ne!(owner, 0);
     let file = world.at("writes/owned/file");
-    peer.json("FileWrite", &json!({"path": file, "data": data("x")})).ok();
+    peer.json("FileWrite", &json!({"path": file, "data": data("x")}))
+        .ok();
     let directory = world.at("writes/owned/a/b");
-    peer.json("FileMkdir", &json!({"path": directory, "parents": true})).ok();
+    peer.json("FileMkdir", &json!({"path": directory, "parents": true}))
+        .ok();
     let below = world.at("writes/owned/a/b/below");
-    peer.json("FileWrite", &json!({"path": below, "mode": "WRITE_MODE_APPEND", "data": data("x")})).ok();
+    peer.json(
+        "FileWrite",
+        &json!({"path": below, "mode": "WRITE_MODE_APPEND", "data": data("x")}),
+    )
+    .ok();
     let uploaded = world.at("writes/owned/uploaded");
     let reply = peer.http("PUT", &format!("/files?path={uploaded}"), &[], b"body");
     assert_eq!(reply.status, 200);
@@ -72,7 +83,10 @@ fn what_is_written_belongs_to_the_owner_of_the_directory() {
 #[test]
 fn replacing_a_file_keeps_its_mode_and_never_shows_half_of_it() {
     let world = world();
-    let path = world.broker.home().file("writes/atomic/atomic.txt", "a".repeat(100_000));
+    let path = world
+        .broker
+        .home()
+        .file("writes/atomic/atomic.txt", "a".repeat(100_000));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let before = fs::metadata(&path).unwrap().ino();
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -89,7 +103,10 @@ fn replacing_a_file_keeps_its_mode_and_never_shows_half_of_it() {
             let seen = fs::read_to_string(&path).unwrap();
             assert_eq!(seen.len(), 100_000);
             let first = seen.chars().next().unwrap();
-            assert!(seen.chars().all(|c| c == first), "half of two versions was seen");
+            assert!(
+                seen.chars().all(|c| c == first),
+                "half of two versions was seen"
+            );
         }
     });
     let after = fs::metadata(&path).unwrap();
@@ -108,14 +125,22 @@ fn an_upload_that_ends_early_leaves_what_was_there() {
     let world = world();
     let path = world.broker.home().file("writes/cut/whole.txt", "whole");
     let mut stream = world.peer("writes").connect().unwrap();
-    let head = format!("PUT /files?path={} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", path.display());
+    let head = format!(
+        "PUT /files?path={} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n",
+        path.display()
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&[b'x'; 500_000]).unwrap();
     drop(stream);
     let outcome = || {
         let audit = world.broker.audit();
-        let id = audit.iter().find(|record| record["target"] == json!(path))?["id"].clone();
-        audit.into_iter().find(|record| record["id"] == id && record["phase"] == "outcome")
+        let id = audit
+            .iter()
+            .find(|record| record["target"] == json!(path))?["id"]
+            .clone();
+        audit
+            .into_iter()
+            .find(|record| record["id"] == id && record["phase"] == "outcome")
     };
     rumi_tests::eventually("an outcome", || outcome().is_some());
     assert_ne!(outcome().unwrap()["reason"], "ok");
@@ -139,7 +164,10 @@ fn an_upload_of_any_size_arrives_whole() {
     assert_eq!(reply["size"], "10000000");
     assert!(fs::read(&path).unwrap() == content);
     let again = peer.http("PUT", &format!("{target}&mode=create"), &[], b"x");
-    assert_eq!((again.status, again.code().as_str()), (409, "already_exists"));
+    assert_eq!(
+        (again.status, again.code().as_str()),
+        (409, "already_exists")
+    );
     assert!(fs::read(&path).unwrap() == content);
 }
 
@@ -147,7 +175,9 @@ fn an_upload_of_any_size_arrives_whole() {
 fn directories_are_made_with_their_parents_only_where_asked() {
     let world = world();
     let peer = world.peer("writes");
-    let mkdir = |path: &str, parents: bool| peer.json("FileMkdir", &json!({"path": path, "parents": parents}));
+    let mkdir = |path: &str, parents: bool| {
+        peer.json("FileMkdir", &json!({"path": path, "parents": parents}))
+    };
     let path = world.at("writes/tree/a/b");
     assert_eq!(mkdir(&path, false).status, 404);
     mkdir(&path, true).ok();
@@ -163,7 +193,10 @@ fn only_files_and_empty_directories_are_deleted() {
     let world = world();
     let home = world.broker.home();
     let peer = world.peer("writes");
-    let delete = |name: &str| peer.json("FileDelete", &json!({"path": world.at(name)})).status;
+    let delete = |name: &str| {
+        peer.json("FileDelete", &json!({"path": world.at(name)}))
+            .status
+    };
     home.file("writes/deleting/file", "x");
     assert_eq!(delete("writes/deleting"), 400);
     assert_eq!(delete("writes/deleting/file"), 200);
@@ -186,10 +219,18 @@ fn a_symlink_is_never_written_through() {
     std::os::unix::fs::symlink(outside.parent().unwrap(), &directory).unwrap();
     let below = directory.join("target");
     for path in [&link, &below] {
-        for mode in ["WRITE_MODE_REPLACE", "WRITE_MODE_APPEND", "WRITE_MODE_CREATE"] {
+        for mode in [
+            "WRITE_MODE_REPLACE",
+            "WRITE_MODE_APPEND",
+            "WRITE_MODE_CREATE",
+        ] {
             let message = json!({"path": path, "data": data("changed"), "mode": mode});
             world.peer("writes").json("FileWrite", &message);
-            assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched", "{mode} {path:?}");
+            assert_eq!(
+                fs::read_to_string(&outside).unwrap(),
+                "untouched",
+                "{mode} {path:?}"
+            );
         }
     }
 }
@@ -203,7 +244,10 @@ fn a_file_with_a_name_elsewhere_is_not_written() {
     fs::hard_link(&outside, &link).unwrap();
     let message = json!({"path": link, "data": data("x"), "mode": "WRITE_MODE_APPEND"});
     let reply = world.peer("writes").json("FileWrite", &message);
-    assert_eq!((reply.status, reply.reason().as_str()), (403, "outside_directory"));
+    assert_eq!(
+        (reply.status, reply.reason().as_str()),
+        (403, "outside_directory")
+    );
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
 }
 
@@ -218,9 +262,15 @@ fn a_file_is_renamed_within_what_is_granted() {
         let message = json!({"from": world.at(from), "to": world.at(to)});
         peer.json("FileRename", &message).status
     };
-    assert_eq!(rename("writes/renaming/from", "writes/renaming/to/there"), 200);
+    assert_eq!(
+        rename("writes/renaming/from", "writes/renaming/to/there"),
+        200
+    );
     assert!(!world.data("writes/renaming/from").exists());
-    assert_eq!(fs::read_to_string(world.data("writes/renaming/to/there")).unwrap(), "content");
+    assert_eq!(
+        fs::read_to_string(world.data("writes/renaming/to/there")).unwrap(),
+        "content"
+    );
     assert_eq!(rename("writes/renaming/from", "writes/renaming/x"), 404);
 }
 
@@ -232,20 +282,39 @@ fn grpc_does_the_same() {
     let peer = world.peer("writes");
     world.broker.block_on(async {
         let mut client = peer.grpc().await;
-        let request = v1::FileMkdirRequest { path: text("writes/grpc"), parents: false };
+        let request = v1::FileMkdirRequest {
+            path: text("writes/grpc"),
+            parents: false,
+        };
         client.file_mkdir(request).await.unwrap();
         let request = v1::FileWriteRequest {
             path: text("writes/grpc/a"),
             data: "hello".into(),
             mode: v1::WriteMode::Create.into(),
         };
-        assert_eq!(client.file_write(request.clone()).await.unwrap().into_inner().size, 5);
+        assert_eq!(
+            client
+                .file_write(request.clone())
+                .await
+                .unwrap()
+                .into_inner()
+                .size,
+            5
+        );
         let again = client.file_write(request).await.unwrap_err();
         assert_eq!(again.code(), tonic::Code::AlreadyExists);
-        let request = v1::FileRenameRequest { from: text("writes/grpc/a"), to: text("writes/grpc/b") };
+        let request = v1::FileRenameRequest {
+            from: text("writes/grpc/a"),
+            to: text("writes/grpc/b"),
+        };
         client.file_rename(request).await.unwrap();
-        assert_eq!(fs::read_to_string(world.data("writes/grpc/b")).unwrap(), "hello");
-        let request = v1::FileDeleteRequest { path: text("writes/grpc/b") };
+        assert_eq!(
+            fs::read_to_string(world.data("writes/grpc/b")).unwrap(),
+            "hello"
+        );
+        let request = v1::FileDeleteRequest {
+            path: text("writes/grpc/b"),
+        };
         client.file_delete(request).await.unwrap();
         assert!(!world.data("writes/grpc/b").exists());
     });

@@ -7,7 +7,11 @@ mod file_read;
 #[cfg(test)]
 mod file_write;
 #[cfg(test)]
+mod hot_reload;
+#[cfg(test)]
 mod network;
+#[cfg(test)]
+mod packctl;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -28,7 +28,12 @@ fn a_granted_domain_is_fetched_with_method_headers_and_body() {
         let reply = reply.json();
         assert_eq!(reply["status"], 200);
         let headers = reply["headers"].as_array().unwrap();
-        let tests = headers.iter().filter(|header| header["name"].as_str().unwrap().eq_ignore_ascii_case("x-test"));
+        let tests = headers.iter().filter(|header| {
+            header["name"]
+                .as_str()
+                .unwrap()
+                .eq_ignore_ascii_case("x-test")
+        });
         assert_eq!(tests.count(), 2, "{headers:?}");
     }
     let reply = fetch(&json!({
@@ -38,8 +43,15 @@ fn a_granted_domain_is_fetched_with_method_headers_and_body() {
     assert_eq!(reply.bytes("body"), b"POST sent");
     assert_eq!(reply.json()["status"], 201);
     let seen = world().web.seen();
-    let head = seen.iter().find(|head| head.contains("/echo?q=1")).unwrap().to_lowercase();
-    assert!(head.contains("x-mine: yes") && head.contains("host: granted.test"), "{head}");
+    let head = seen
+        .iter()
+        .find(|head| head.contains("/echo?q=1"))
+        .unwrap()
+        .to_lowercase();
+    assert!(
+        head.contains("x-mine: yes") && head.contains("host: granted.test"),
+        "{head}"
+    );
 }
 
 #[test]
@@ -47,7 +59,10 @@ fn a_redirect_is_shown_and_not_followed() {
     let reply = get("granted.test", "/redirect").ok();
     assert_eq!(reply["status"], 302);
     let headers = reply["headers"].to_string().to_lowercase();
-    assert!(headers.contains("location") && headers.contains("/hello"), "{headers}");
+    assert!(
+        headers.contains("location") && headers.contains("/hello"),
+        "{headers}"
+    );
 }
 
 #[test]
@@ -61,21 +76,41 @@ fn a_name_that_is_refused_is_not_even_looked_up() {
     assert!(!asked.contains(&"refused.test".to_owned()), "{asked:?}");
     assert!(asked.contains(&"here.test".to_owned()), "{asked:?}");
     let seen = world.web.seen();
-    assert!(!seen.iter().any(|head| head.contains("/blocked")), "{seen:?}");
+    assert!(
+        !seen.iter().any(|head| head.contains("/blocked")),
+        "{seen:?}"
+    );
 }
 
 #[test]
 fn size_and_time_are_limited() {
     for path in ["/large/2000000", "/endless"] {
         let reply = get("granted.test", path);
-        assert_eq!((reply.status, reply.code().as_str()), (429, "resource_exhausted"), "{path}");
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (429, "resource_exhausted"),
+            "{path}"
+        );
     }
-    assert_eq!(get("granted.test", "/large/1000000").bytes("body").len(), 1_000_000);
+    assert_eq!(
+        get("granted.test", "/large/1000000").bytes("body").len(),
+        1_000_000
+    );
     for timeout in [300, 0] {
         let started = Instant::now();
-        let reply = fetch(&json!({"method": "GET", "url": url("granted.test", "/silent"), "timeoutMs": timeout}));
-        assert_eq!((reply.status, reply.code().as_str()), (504, "deadline_exceeded"), "{timeout}");
-        assert!(started.elapsed() < Duration::from_secs(6), "{timeout}: {:?}", started.elapsed());
+        let reply = fetch(
+            &json!({"method": "GET", "url": url("granted.test", "/silent"), "timeoutMs": timeout}),
+        );
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (504, "deadline_exceeded"),
+            "{timeout}"
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "{timeout}: {:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -88,13 +123,31 @@ fn what_cannot_be_reached_is_unavailable_and_no_refusal() {
 
 #[test]
 fn headers_that_would_change_whom_is_talked_to_are_refused() {
-    for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection", "a b", "x\r\ny"] {
+    for name in [
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Connection",
+        "a b",
+        "x\r\ny",
+    ] {
         let headers = json!([{"name": name, "value": "evil.test"}]);
-        let reply = fetch(&json!({"method": "GET", "url": url("granted.test", "/hello"), "headers": headers}));
-        assert_eq!(reply.status, 400, "{name}: {}", String::from_utf8_lossy(&reply.body));
+        let reply = fetch(
+            &json!({"method": "GET", "url": url("granted.test", "/hello"), "headers": headers}),
+        );
+        assert_eq!(
+            reply.status,
+            400,
+            "{name}: {}",
+            String::from_utf8_lossy(&reply.body)
+        );
     }
     let value = json!([{"name": "x", "value": "a\r\nb: c"}]);
-    assert_eq!(fetch(&json!({"method": "GET", "url": url("granted.test", "/hello"), "headers": value})).status, 400);
+    assert_eq!(
+        fetch(&json!({"method": "GET", "url": url("granted.test", "/hello"), "headers": value}))
+            .status,
+        400
+    );
 }
 
 #[test]
@@ -107,15 +160,32 @@ fn an_answer_by_grpc_and_its_records_say_the_same() {
             url: url("granted.test", "/hello?token=hidden-in-the-log"),
             ..v1::NetworkFetchRequest::default()
         };
-        peer.grpc().await.network_fetch(request).await.unwrap().into_inner()
+        peer.grpc()
+            .await
+            .network_fetch(request)
+            .await
+            .unwrap()
+            .into_inner()
     });
-    assert_eq!((reply.status, reply.body.as_ref()), (200, b"hello".as_slice()));
+    assert_eq!(
+        (reply.status, reply.body.as_ref()),
+        (200, b"hello".as_slice())
+    );
     let audit = world.broker.audit();
     let all = serde_json::to_string(&audit).unwrap();
-    assert!(!all.contains("hidden-in-the-log"), "the query of a URL may hold a secret");
+    assert!(
+        !all.contains("hidden-in-the-log"),
+        "the query of a URL may hold a secret"
+    );
     let target = url("granted.test", "/hello");
-    let decision = audit.iter().find(|record| record["target"].as_str().is_some_and(|text| text.contains(&target)));
-    let records = world.broker.records_of(decision.unwrap()["id"].as_str().unwrap());
+    let decision = audit.iter().find(|record| {
+        record["target"]
+            .as_str()
+            .is_some_and(|text| text.contains(&target))
+    });
+    let records = world
+        .broker
+        .records_of(decision.unwrap()["id"].as_str().unwrap());
     assert_eq!(records[1]["reason"], "ok");
     assert_eq!(records[1]["detail"]["bytes_out"], 5);
 }

@@ -24,7 +24,10 @@ fn cases(world: &World) -> Vec<Case> {
         ("FileWrite", json!({"path": at("writes/a"), "data": "eA=="})),
         ("FileMkdir", read(&at("writes/d"))),
         ("FileDelete", read(&at("writes/a"))),
-        ("FileRename", json!({"from": at("writes/a"), "to": at("writes/b")})),
+        (
+            "FileRename",
+            json!({"from": at("writes/a"), "to": at("writes/b")}),
+        ),
         ("EnvRead", json!({"key": "SHOP_SECRET"})),
         ("EnvRead", json!({})),
         ("TerminalRun", run(&["ls"], &at("commands"))),
@@ -37,50 +40,289 @@ fn cases(world: &World) -> Vec<Case> {
     }
     let outside = at("elsewhere/a.txt");
     cases.extend([
-        ("reads", "FileRead", read(&outside), 403, "outside_directory"),
-        ("reads", "FileRead", read(&at("readsnot/a")), 403, "outside_directory"),
-        ("reads", "FileList", read(world.data("").parent().unwrap().to_str().unwrap()), 403, "outside_directory"),
-        ("reads", "FileStat", read("/etc/passwd"), 403, "outside_directory"),
-        ("reads", "FileRead", read("/etc/shadow"), 403, "forbidden_by_scope"),
-        ("reads", "FileRead", read(&at("reads/drafts/x")), 403, "pattern_excluded"),
-        ("reads", "FileRead", read(&at("reads/dir")), 403, "not_a_file"),
-        ("reads", "FileRead", read(&at("reads/fifo")), 403, "not_a_file"),
-        ("reads", "FileRead", read(&format!("{}/../elsewhere/a.txt", at("reads"))), 400, "bad_request"),
+        (
+            "reads",
+            "FileRead",
+            read(&outside),
+            403,
+            "outside_directory",
+        ),
+        (
+            "reads",
+            "FileRead",
+            read(&at("readsnot/a")),
+            403,
+            "outside_directory",
+        ),
+        (
+            "reads",
+            "FileList",
+            read(world.data("").parent().unwrap().to_str().unwrap()),
+            403,
+            "outside_directory",
+        ),
+        (
+            "reads",
+            "FileStat",
+            read("/etc/passwd"),
+            403,
+            "outside_directory",
+        ),
+        (
+            "reads",
+            "FileRead",
+            read("/etc/shadow"),
+            403,
+            "forbidden_by_scope",
+        ),
+        (
+            "reads",
+            "FileRead",
+            read(&at("reads/drafts/x")),
+            403,
+            "pattern_excluded",
+        ),
+        (
+            "reads",
+            "FileRead",
+            read(&at("reads/dir")),
+            403,
+            "not_a_file",
+        ),
+        (
+            "reads",
+            "FileRead",
+            read(&at("reads/fifo")),
+            403,
+            "not_a_file",
+        ),
+        (
+            "reads",
+            "FileRead",
+            read(&format!("{}/../elsewhere/a.txt", at("reads"))),
+            400,
+            "bad_request",
+        ),
         ("reads", "FileRead", read("relative"), 400, "bad_request"),
         ("reads", "FileRead", read(""), 400, "bad_request"),
         ("reads", "FileRead", read("/a\u{0}b"), 400, "bad_request"),
-        ("reads", "FileWrite", json!({"path": at("reads/a.txt")}), 403, "no_grant"),
-        ("limited", "FileRead", read(&at("reads/big.bin")), 403, "too_large"),
-        ("writes", "FileWrite", json!({"path": outside}), 403, "outside_directory"),
-        ("writes", "FileWrite", json!({"path": "/etc/cron.d/x"}), 403, "forbidden_by_scope"),
-        ("writes", "FileDelete", read(&outside), 403, "outside_directory"),
-        ("writes", "FileRename", json!({"from": at("writes/a"), "to": outside}), 403, "outside_directory"),
-        ("writes", "FileRename", json!({"from": outside, "to": at("writes/a")}), 403, "outside_directory"),
+        (
+            "reads",
+            "FileWrite",
+            json!({"path": at("reads/a.txt")}),
+            403,
+            "no_grant",
+        ),
+        (
+            "limited",
+            "FileRead",
+            read(&at("reads/big.bin")),
+            403,
+            "too_large",
+        ),
+        (
+            "writes",
+            "FileWrite",
+            json!({"path": outside}),
+            403,
+            "outside_directory",
+        ),
+        (
+            "writes",
+            "FileWrite",
+            json!({"path": "/etc/cron.d/x"}),
+            403,
+            "forbidden_by_scope",
+        ),
+        (
+            "writes",
+            "FileDelete",
+            read(&outside),
+            403,
+            "outside_directory",
+        ),
+        (
+            "writes",
+            "FileRename",
+            json!({"from": at("writes/a"), "to": outside}),
+            403,
+            "outside_directory",
+        ),
+        (
+            "writes",
+            "FileRename",
+            json!({"from": outside, "to": at("writes/a")}),
+            403,
+            "outside_directory",
+        ),
         ("writes", "FileRead", read(&at("writes/a")), 403, "no_grant"),
-        ("values", "EnvRead", json!({"key": "PATH"}), 403, "key_not_allowed"),
-        ("values", "EnvRead", json!({"key": "rumi_test_secret"}), 403, "key_not_allowed"),
-        ("values", "EnvRead", json!({"key": "A=B"}), 400, "bad_request"),
-        ("commands", "TerminalRun", run(&["head", "x"], &at("commands")), 403, "command_not_allowed"),
-        ("commands", "TerminalRun", run(&["ls"], &at("elsewhere")), 403, "outside_directory"),
-        ("commands", "TerminalRun", run(&["ls"], &at("commands/rooted")), 403, "root_owned"),
-        ("commands", "TerminalRun", run(&["sudo", "ls"], &at("commands")), 403, "forbidden_by_scope"),
-        ("commands", "TerminalRun", run(&[], &at("commands")), 400, "bad_request"),
-        ("commands", "TerminalRun", run(&["./ls"], &at("commands")), 400, "bad_request"),
-        ("network", "NetworkFetch", fetch(&url("refused.test")), 403, "domain_not_allowed"),
-        ("network", "NetworkFetch", fetch(&url("wild.test")), 403, "domain_not_allowed"),
-        ("network", "NetworkFetch", fetch("http://granted.test:81/"), 403, "port_not_allowed"),
-        ("network", "NetworkFetch", fetch("http://granted.test:22/"), 403, "forbidden_by_scope"),
-        ("network", "NetworkFetch", fetch(&url("here.test")), 403, "blocked_address"),
-        ("network", "NetworkFetch", fetch(&url("intranet.test")), 403, "blocked_address"),
-        ("network", "NetworkFetch", fetch(&url("metadata.test")), 403, "blocked_address"),
-        ("network", "NetworkFetch", fetch(&url("mapped.test")), 403, "blocked_address"),
-        ("network", "NetworkFetch", fetch(&url("mixed.test")), 403, "blocked_address"),
-        ("network", "NetworkFetch", fetch("ftp://granted.test/"), 400, "bad_request"),
-        ("network", "NetworkFetch", fetch("http://user@granted.test/"), 400, "bad_request"),
-        ("network", "NetworkFetch", fetch("http://granted.test:81@refused.test/"), 400, "bad_request"),
-        ("network", "NetworkFetch", fetch("http://0x7f000001/"), 400, "bad_request"),
+        (
+            "values",
+            "EnvRead",
+            json!({"key": "PATH"}),
+            403,
+            "key_not_allowed",
+        ),
+        (
+            "values",
+            "EnvRead",
+            json!({"key": "rumi_test_secret"}),
+            403,
+            "key_not_allowed",
+        ),
+        (
+            "values",
+            "EnvRead",
+            json!({"key": "A=B"}),
+            400,
+            "bad_request",
+        ),
+        (
+            "commands",
+            "TerminalRun",
+            run(&["head", "x"], &at("commands")),
+            403,
+            "command_not_allowed",
+        ),
+        (
+            "commands",
+            "TerminalRun",
+            run(&["ls"], &at("elsewhere")),
+            403,
+            "outside_directory",
+        ),
+        (
+            "commands",
+            "TerminalRun",
+            run(&["ls"], &at("commands/rooted")),
+            403,
+            "root_owned",
+        ),
+        (
+            "commands",
+            "TerminalRun",
+            run(&["sudo", "ls"], &at("commands")),
+            403,
+            "forbidden_by_scope",
+        ),
+        (
+            "commands",
+            "TerminalRun",
+            run(&[], &at("commands")),
+            400,
+            "bad_request",
+        ),
+        (
+            "commands",
+            "TerminalRun",
+            run(&["./ls"], &at("commands")),
+            400,
+            "bad_request",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("refused.test")),
+            403,
+            "domain_not_allowed",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("wild.test")),
+            403,
+            "domain_not_allowed",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch("http://granted.test:81/"),
+            403,
+            "port_not_allowed",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch("http://granted.test:22/"),
+            403,
+            "forbidden_by_scope",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("here.test")),
+            403,
+            "blocked_address",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("intranet.test")),
+            403,
+            "blocked_address",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("metadata.test")),
+            403,
+            "blocked_address",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("mapped.test")),
+            403,
+            "blocked_address",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch(&url("mixed.test")),
+            403,
+            "blocked_address",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch("ftp://granted.test/"),
+            400,
+            "bad_request",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch("http://user@granted.test/"),
+            400,
+            "bad_request",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch("http://granted.test:81@refused.test/"),
+            400,
+            "bad_request",
+        ),
+        (
+            "network",
+            "NetworkFetch",
+            fetch("http://0x7f000001/"),
+            400,
+            "bad_request",
+        ),
     ]);
-    for command in ["ls | cat", "ls > x", "cat < x", "ls && ls", "ls; ls", "ls &", "cat $(ls)", "cat `ls`", "ls\nls", "ls 'x"] {
+    for command in [
+        "ls | cat",
+        "ls > x",
+        "cat < x",
+        "ls && ls",
+        "ls; ls",
+        "ls &",
+        "cat $(ls)",
+        "cat `ls`",
+        "ls\nls",
+        "ls 'x",
+    ] {
         let message = json!({"command": command, "directory": at("commands")});
         cases.push(("commands", "TerminalRun", message, 400, "bad_request"));
     }
@@ -89,7 +331,12 @@ fn cases(world: &World) -> Vec<Case> {
 
 fn prepare(world: &World) {
     let home = world.broker.home();
-    for name in ["reads/a.txt", "reads/drafts/x", "elsewhere/a.txt", "readsnot/a"] {
+    for name in [
+        "reads/a.txt",
+        "reads/drafts/x",
+        "elsewhere/a.txt",
+        "readsnot/a",
+    ] {
         home.file(name, "x");
     }
     home.file("reads/big.bin", [0; 101]);
@@ -117,7 +364,10 @@ fn every_refusal_has_its_code_in_the_reply_and_in_the_log() {
         let reply = world.peer(name).json(method, &message);
         if (reply.status, reply.reason().as_str()) != (status, reason) {
             let body = String::from_utf8_lossy(&reply.body).into_owned();
-            wrong.push(format!("{name} {method} {message}: not {status} {reason}: {} {body}", reply.status));
+            wrong.push(format!(
+                "{name} {method} {message}: not {status} {reason}: {} {body}",
+                reply.status
+            ));
             continue;
         }
         seen.push((name, method, message, reason, reply));
@@ -128,7 +378,8 @@ fn every_refusal_has_its_code_in_the_reply_and_in_the_log() {
         let id = reply.record();
         let of = |record: &&Value| record["id"] == json!(id) && record["decision"] == "deny";
         let record = audit.iter().find(of);
-        let record = record.unwrap_or_else(|| panic!("{name} {method} {message}: no record `{id}`"));
+        let record =
+            record.unwrap_or_else(|| panic!("{name} {method} {message}: no record `{id}`"));
         assert_eq!(record["reason"], reason, "{message}");
         assert_eq!(record["component"], component(name), "{message}");
         assert_eq!(record["pack"], "asker");
@@ -144,7 +395,9 @@ fn a_refusal_carries_the_message_that_clients_of_the_protocol_decode() {
     assert_eq!(body["code"], "permission_denied");
     let detail = &body["details"][0];
     assert_eq!(detail["type"], "rumi.v1.Denial");
-    let bytes = STANDARD_NO_PAD.decode(detail["value"].as_str().unwrap()).unwrap();
+    let bytes = STANDARD_NO_PAD
+        .decode(detail["value"].as_str().unwrap())
+        .unwrap();
     let denial = v1::Denial::decode(bytes.as_slice()).unwrap();
     assert_eq!(denial.reason, "no_grant");
     assert_eq!(body["message"], denial.sentence);
@@ -158,15 +411,28 @@ fn grpc_refuses_with_the_same_code_and_record() {
     let peer = world.peer("none");
     world.broker.block_on(async {
         let mut client = peer.grpc().await;
-        let request = v1::FileReadRequest { path: "/a".into(), offset: 0, length: 0 };
+        let request = v1::FileReadRequest {
+            path: "/a".into(),
+            offset: 0,
+            length: 0,
+        };
         let status = client.file_read(request.clone()).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::PermissionDenied);
         assert_eq!(status.metadata().get("rumi-reason").unwrap(), "no_grant");
-        let record = status.metadata().get("rumi-record").unwrap().to_str().unwrap().to_owned();
+        let record = status
+            .metadata()
+            .get("rumi-record")
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(world.broker.records_of(&record).len(), 1);
         // A google.rpc.Status: the details hold the reason's text.
         let details = String::from_utf8_lossy(status.details()).into_owned();
-        assert!(details.contains("rumi.v1.Denial") && details.contains(&record), "{details}");
+        assert!(
+            details.contains("rumi.v1.Denial") && details.contains(&record),
+            "{details}"
+        );
         let streamed = client.file_read_stream(request).await.unwrap_err();
         assert_eq!(streamed.metadata().get("rumi-reason").unwrap(), "no_grant");
     });
@@ -181,17 +447,43 @@ fn what_cannot_be_read_as_a_request_is_an_invalid_argument_and_nothing_happens()
         ("FileRead", b"[]", 400, "invalid_argument"),
         ("FileRead", b"", 400, "invalid_argument"),
         ("FileRead", br#"{"path": 1}"#, 400, "invalid_argument"),
-        ("FileRead", br#"{"path": "/a", "component": "x:tool:y"}"#, 400, "invalid_argument"),
-        ("FileRead", br#"{"path": "/a", "offset": "-1"}"#, 400, "invalid_argument"),
+        (
+            "FileRead",
+            br#"{"path": "/a", "component": "x:tool:y"}"#,
+            400,
+            "invalid_argument",
+        ),
+        (
+            "FileRead",
+            br#"{"path": "/a", "offset": "-1"}"#,
+            400,
+            "invalid_argument",
+        ),
         ("Nothing", b"{}", 501, "unimplemented"),
     ];
     for (method, body, status, code) in cases {
         let reply = reads.post(method, body);
         let text = String::from_utf8_lossy(body);
-        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{text}");
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{text}"
+        );
     }
-    for (method, path) in [("GET", "/files"), ("GET", "/files?path=%zz"), ("GET", "/files?path=/a&path=/b"), ("GET", "/files?path=/a&x=1"), ("PUT", "/files?path=/a&mode=maybe"), ("DELETE", "/files?path=/a"), ("GET", "/")] {
+    for (method, path) in [
+        ("GET", "/files"),
+        ("GET", "/files?path=%zz"),
+        ("GET", "/files?path=/a&path=/b"),
+        ("GET", "/files?path=/a&x=1"),
+        ("PUT", "/files?path=/a&mode=maybe"),
+        ("DELETE", "/files?path=/a"),
+        ("GET", "/"),
+    ] {
         let reply = reads.http(method, path, &[], b"");
-        assert!([400, 501].contains(&reply.status), "{method} {path}: {}", reply.status);
+        assert!(
+            [400, 501].contains(&reply.status),
+            "{method} {path}: {}",
+            reply.status
+        );
     }
 }

@@ -15,32 +15,73 @@ fn a_tool_reads_and_writes_files() {
     let home = world.broker.home();
     let file = home.file("reads/sdk.txt", "0123456789");
     let none = json!({});
-    assert_eq!(call("read_text", &json!([file]), &none).data(), "0123456789");
-    assert_eq!(call("read_file", &json!([file, 2, 3]), &none).data(), &json!({"base64": "MjM0"}));
+    assert_eq!(
+        call("read_text", &json!([file]), &none).data(),
+        "0123456789"
+    );
+    assert_eq!(
+        call("read_file", &json!([file, 2, 3]), &none).data(),
+        &json!({"base64": "MjM0"})
+    );
     let large = home.file("reads/sdk-large.bin", vec![7; 5 << 20]);
     assert_eq!(call("stream", &json!([large]), &none).data(), 5 << 20);
     assert_eq!(call("stat", &json!([file]), &none).data()["size"], 10);
     let new = world.at("writes/sdk/new.txt");
-    call("mkdir", &json!([world.at("writes/sdk")]), &json!({"parents": true})).data();
+    call(
+        "mkdir",
+        &json!([world.at("writes/sdk")]),
+        &json!({"parents": true}),
+    )
+    .data();
     assert_eq!(call("write_file", &json!([new, "one"]), &none).data(), 3);
-    assert_eq!(call("write_file", &json!([new, " two"]), &json!({"append": true})).data(), 7);
+    assert_eq!(
+        call(
+            "write_file",
+            &json!([new, " two"]),
+            &json!({"append": true})
+        )
+        .data(),
+        7
+    );
     let called = call("write_file", &json!([new, "x"]), &json!({"create": true}));
     assert_eq!(called.error_type(), "Error");
     assert_eq!(std::fs::read_to_string(&new).unwrap(), "one two");
     let listed = call("list_dir", &json!([world.at("writes/sdk")]), &none);
     assert_eq!(listed.data(), &json!([{"name": "new.txt", "kind": "file"}]));
-    call("rename", &json!([new, world.at("writes/sdk/renamed")]), &none).data();
+    call(
+        "rename",
+        &json!([new, world.at("writes/sdk/renamed")]),
+        &none,
+    )
+    .data();
     call("delete", &json!([world.at("writes/sdk/renamed")]), &none).data();
-    assert_eq!(std::fs::read_dir(world.data("writes/sdk")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(world.data("writes/sdk")).unwrap().count(),
+        0
+    );
 }
 
 #[test]
 fn a_tool_reads_keys_runs_commands_and_fetches() {
     let world = world();
     let none = json!({});
-    assert_eq!(call("env", &json!(["SHOP_SECRET"]), &none).data(), "from the secrets");
-    assert_eq!(call("env", &json!([]), &none).data().as_object().unwrap().len(), 3);
-    let ran = call("run", &json!([["cat"], world.at("commands")]), &json!({"stdin": "hello"}));
+    assert_eq!(
+        call("env", &json!(["SHOP_SECRET"]), &none).data(),
+        "from the secrets"
+    );
+    assert_eq!(
+        call("env", &json!([]), &none)
+            .data()
+            .as_object()
+            .unwrap()
+            .len(),
+        3
+    );
+    let ran = call(
+        "run",
+        &json!([["cat"], world.at("commands")]),
+        &json!({"stdin": "hello"}),
+    );
     assert_eq!(ran.data()["stdout"], json!({"base64": "aGVsbG8="}));
     assert_eq!(ran.data()["exit_code"], 0);
     assert_eq!(ran.data()["stopped_reason"], "exited");
@@ -55,11 +96,27 @@ fn a_refusal_raises_denied_with_code_sentence_and_record() {
     let world = world();
     let cases = [
         ("read_file", json!(["/etc/hostname"]), "outside_directory"),
-        ("write_file", json!([world.at("reads/x"), "x"]), "outside_directory"),
+        (
+            "write_file",
+            json!([world.at("reads/x"), "x"]),
+            "outside_directory",
+        ),
         ("env", json!(["PATH"]), "key_not_allowed"),
-        ("run", json!([["ls"], world.at("commands")]), "command_not_allowed"),
-        ("run", json!(["cat x | cat", world.at("commands")]), "bad_request"),
-        ("fetch", json!(["http://refused.test/"]), "domain_not_allowed"),
+        (
+            "run",
+            json!([["ls"], world.at("commands")]),
+            "command_not_allowed",
+        ),
+        (
+            "run",
+            json!(["cat x | cat", world.at("commands")]),
+            "bad_request",
+        ),
+        (
+            "fetch",
+            json!(["http://refused.test/"]),
+            "domain_not_allowed",
+        ),
     ];
     for (op, args, reason) in cases {
         let called = call(op, &args, &json!({}));
@@ -67,6 +124,11 @@ fn a_refusal_raises_denied_with_code_sentence_and_record() {
         assert_eq!(called.error()["reason"], reason, "{op}");
         let record = called.error()["record"].as_str().unwrap();
         let records = world.broker.records_of(record);
-        assert!(records.iter().any(|r| r["decision"] == "deny" && r["reason"] == reason), "{op}: {records:?}");
+        assert!(
+            records
+                .iter()
+                .any(|r| r["decision"] == "deny" && r["reason"] == reason),
+            "{op}: {records:?}"
+        );
     }
 }

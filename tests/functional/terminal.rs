@@ -59,7 +59,10 @@ fn a_command_is_given_as_words_or_as_one_string() {
 #[test]
 fn a_command_runs_as_the_owner_of_its_directory_and_sees_nothing_else() {
     let world = world();
-    let owner = fs::metadata(world.data("commands")).unwrap().uid().to_string();
+    let owner = fs::metadata(world.data("commands"))
+        .unwrap()
+        .uid()
+        .to_string();
     let reply = run(json!({"argv": ["id", "-u"]}));
     assert_eq!(text(&reply).trim(), owner);
     let reply = run(json!({"argv": ["pwd"]}));
@@ -71,7 +74,13 @@ fn a_command_runs_as_the_owner_of_its_directory_and_sees_nothing_else() {
     assert_eq!(text(&reply).trim(), "['lo']");
     let reply = python("open('made', 'w').write('x')");
     assert_eq!(reply.ok().get("exitCode"), None, "{}", text(&reply));
-    assert_eq!(fs::metadata(world.data("commands/made")).unwrap().uid().to_string(), owner);
+    assert_eq!(
+        fs::metadata(world.data("commands/made"))
+            .unwrap()
+            .uid()
+            .to_string(),
+        owner
+    );
     let reply = python("open('/usr/x', 'w')");
     assert_eq!(reply.ok()["exitCode"], 1);
 }
@@ -80,11 +89,18 @@ fn a_command_runs_as_the_owner_of_its_directory_and_sees_nothing_else() {
 fn a_program_is_matched_by_where_its_path_leads_not_by_its_name() {
     let world = world();
     // A program of the same name in the working directory is not the granted one.
-    let file = world.broker.home().file("commands/cat", "#!/bin/sh\necho fooled\n");
+    let file = world
+        .broker
+        .home()
+        .file("commands/cat", "#!/bin/sh\necho fooled\n");
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     for argv in [["./cat", "made"], [file.to_str().unwrap(), "made"]] {
         let reply = run(json!({"argv": argv}));
-        assert!(reply.status >= 400, "{argv:?}: {}", String::from_utf8_lossy(&reply.body));
+        assert!(
+            reply.status >= 400,
+            "{argv:?}: {}",
+            String::from_utf8_lossy(&reply.body)
+        );
     }
     // /usr/bin/python3 was granted; the name it leads to is the same program.
     let reply = run(json!({"argv": ["python3.11", "-c", "print(1)"]}));
@@ -96,12 +112,20 @@ fn time_output_and_memory_of_a_command_are_limited() {
     let started = Instant::now();
     let reply = run(json!({"argv": ["sleep", "60"], "timeoutMs": 500})).ok();
     assert_eq!(reply["stoppedReason"], "STOPPED_REASON_TIMEOUT");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
     // The grant's own time-out bounds what is asked for.
     let started = Instant::now();
     let reply = run(json!({"argv": ["sleep", "60"], "timeoutMs": 60_000})).ok();
     assert_eq!(reply["stoppedReason"], "STOPPED_REASON_TIMEOUT");
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
     let reply = python("import sys\nwhile True: sys.stdout.write('x' * 65536)");
     assert_eq!(reply.ok()["truncated"], true);
     assert!(reply.bytes("stdout").len() <= 65_536);
@@ -109,7 +133,10 @@ fn time_output_and_memory_of_a_command_are_limited() {
     assert_eq!(reply["stoppedReason"], "STOPPED_REASON_MEMORY", "{reply}");
     let reply = python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)");
     assert_eq!(reply.ok()["exitCode"], 7);
-    assert_eq!((text(&reply).as_str(), reply.bytes("stderr")), ("out\n", b"err\n".to_vec()));
+    assert_eq!(
+        (text(&reply).as_str(), reply.bytes("stderr")),
+        ("out\n", b"err\n".to_vec())
+    );
 }
 
 #[test]
@@ -127,13 +154,26 @@ fn each_run_leaves_a_line_and_no_container() {
     assert_eq!(line["exit_code"], 3);
     assert_eq!(line["truncated"], false);
     assert_eq!(line["stopped_reason"], "exited");
-    assert!(line["duration_ms"].as_u64().is_some_and(|ms| ms > 0), "{line}");
-    assert!(line["timestamp"].as_u64().is_some_and(|ms| ms > 1_700_000_000_000), "{line}");
+    assert!(
+        line["duration_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "{line}"
+    );
+    assert!(
+        line["timestamp"]
+            .as_u64()
+            .is_some_and(|ms| ms > 1_700_000_000_000),
+        "{line}"
+    );
     let container = line["container_id"].as_str().unwrap().to_owned();
     assert_eq!(container.len(), 64);
-    rumi_tests::eventually("the sandbox to be gone", || !world.broker.containers().contains(&container));
+    rumi_tests::eventually("the sandbox to be gone", || {
+        !world.broker.containers().contains(&container)
+    });
     let audit = world.broker.audit();
-    let decision = audit.iter().find(|record| record["target"] == json!(directory)).unwrap();
+    let decision = audit
+        .iter()
+        .find(|record| record["target"] == json!(directory))
+        .unwrap();
     let records = world.broker.records_of(decision["id"].as_str().unwrap());
     assert_eq!(records[1]["detail"]["more"]["exit_code"], 3, "{records:?}");
 }
@@ -150,7 +190,12 @@ fn grpc_runs_commands_too() {
             stdin: vec![0, 255, 10].into(),
             ..v1::TerminalRunRequest::default()
         };
-        peer.grpc().await.terminal_run(request).await.unwrap().into_inner()
+        peer.grpc()
+            .await
+            .terminal_run(request)
+            .await
+            .unwrap()
+            .into_inner()
     });
     assert_eq!(reply.stdout.as_ref(), [0, 255, 10]);
     assert_eq!((reply.exit_code, reply.truncated), (0, false));

@@ -63,7 +63,10 @@ fn make() -> World {
     pack(&home);
     secrets(&home, 0o600);
     grants(&home, web.port());
-    let environment = [("SHOP_ENVIRONMENT", "from the environment"), ("SHOP_BOTH", "no")];
+    let environment = [
+        ("SHOP_ENVIRONMENT", "from the environment"),
+        ("SHOP_BOTH", "no"),
+    ];
     let broker = Broker::start_with(home, &environment);
     broker.up(&["asker"]);
     World { broker, web, names }
@@ -97,34 +100,63 @@ fn grants(home: &Home, port: u16) {
     let (commands, rooted) = (home.data("commands"), home.data("commands/rooted"));
     std::os::unix::fs::chown(rooted, Some(0), Some(0)).unwrap();
     let give = |name: &str, permissions: Value| home.grant(&component(name), &permissions);
-    give("reads", json!({"file_read": {"enabled": true, "directories": [reads], "exclude": ["drafts"]}}));
-    give("limited", json!({"file_read": {"enabled": true, "directories": [reads], "max_bytes": 100}}));
-    give("writes", json!({"file_write": {"enabled": true, "directories": [writes]}}));
-    let keys = ["SHOP_SECRET", "SHOP_ENVIRONMENT", "SHOP_BOTH", "SHOP_NOWHERE"];
-    give("values", json!({"env_read": {"enabled": true, "allowed_keys": keys}}));
-    give("commands", json!({"terminal": {
-        "enabled": true, "directories": [commands], "timeout_ms": 3000, "max_output_bytes": 65536,
-        "allowed_commands": ["cat", "ls", "id", "/usr/bin/python3", "sleep", "pwd"],
-    }}));
-    give("network", json!({"network": {
-        "enabled": true, "allowed_ports": [port], "timeout_ms": 3000,
-        "allowed_domains": [
-            "granted.test", "*.wild.test", "here.test", "intranet.test", "metadata.test",
-            "mapped.test", "mixed.test", "unknown.test", "127.0.0.1",
-        ],
-    }}));
-    give("disabled", json!({
-        "file_read": {"enabled": false, "directories": [reads]},
-        "file_write": {"enabled": false, "directories": [writes]},
-        "env_read": {"enabled": false, "allowed_keys": keys},
-        "terminal": {"enabled": false, "directories": [commands], "allowed_commands": ["ls"]},
-        "network": {"enabled": false, "allowed_domains": ["granted.test"]},
-    }));
-    give("sdk", json!({
-        "file_read": {"enabled": true, "directories": [reads, writes]},
-        "file_write": {"enabled": true, "directories": [writes]},
-        "env_read": {"enabled": true, "allowed_keys": keys},
-        "terminal": {"enabled": true, "directories": [commands], "allowed_commands": ["cat"]},
-        "network": {"enabled": true, "allowed_ports": [port], "allowed_domains": ["granted.test"]},
-    }));
+    give(
+        "reads",
+        json!({"file_read": {"enabled": true, "directories": [reads], "exclude": ["drafts"]}}),
+    );
+    give(
+        "limited",
+        json!({"file_read": {"enabled": true, "directories": [reads], "max_bytes": 100}}),
+    );
+    give(
+        "writes",
+        json!({"file_write": {"enabled": true, "directories": [writes]}}),
+    );
+    let keys = [
+        "SHOP_SECRET",
+        "SHOP_ENVIRONMENT",
+        "SHOP_BOTH",
+        "SHOP_NOWHERE",
+    ];
+    give(
+        "values",
+        json!({"env_read": {"enabled": true, "allowed_keys": keys}}),
+    );
+    give(
+        "commands",
+        json!({"terminal": {
+            "enabled": true, "directories": [commands], "timeout_ms": 3000, "max_output_bytes": 65536,
+            "allowed_commands": ["cat", "ls", "id", "/usr/bin/python3", "sleep", "pwd"],
+        }}),
+    );
+    give(
+        "network",
+        json!({"network": {
+            "enabled": true, "allowed_ports": [port], "timeout_ms": 3000,
+            "allowed_domains": [
+                "granted.test", "*.wild.test", "here.test", "intranet.test", "metadata.test",
+                "mapped.test", "mixed.test", "unknown.test", "127.0.0.1",
+            ],
+        }}),
+    );
+    give(
+        "disabled",
+        json!({
+            "file_read": {"enabled": false, "directories": [reads]},
+            "file_write": {"enabled": false, "directories": [writes]},
+            "env_read": {"enabled": false, "allowed_keys": keys},
+            "terminal": {"enabled": false, "directories": [commands], "allowed_commands": ["ls"]},
+            "network": {"enabled": false, "allowed_domains": ["granted.test"]},
+        }),
+    );
+    give(
+        "sdk",
+        json!({
+            "file_read": {"enabled": true, "directories": [reads, writes]},
+            "file_write": {"enabled": true, "directories": [writes]},
+            "env_read": {"enabled": true, "allowed_keys": keys},
+            "terminal": {"enabled": true, "directories": [commands], "allowed_commands": ["cat"]},
+            "network": {"enabled": true, "allowed_ports": [port], "allowed_domains": ["granted.test"]},
+        }),
+    );
 }

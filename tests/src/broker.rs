@@ -189,7 +189,8 @@ impl Broker {
     pub fn containers(&self) -> Vec<String> {
         let label = format!("label=rumi.instance={}", self.home.instance());
         let mut listing = Command::new("docker");
-        let listed = Output::of(listing.args(["ps", "--all", "--no-trunc", "--quiet", "--filter", &label]));
+        let listed =
+            Output::of(listing.args(["ps", "--all", "--no-trunc", "--quiet", "--filter", &label]));
         listed.ok().stdout.lines().map(str::to_owned).collect()
     }
 

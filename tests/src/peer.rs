@@ -86,7 +86,10 @@ impl Peer {
     #[track_caller]
     pub fn python(&self, program: &str) -> Output {
         let mut command = Command::new("python3");
-        command.args(["-I", "-c", program]).arg(&self.socket).current_dir("/");
+        command
+            .args(["-I", "-c", program])
+            .arg(&self.socket)
+            .current_dir("/");
         Output::of(command.uid(self.uid).gid(self.uid))
     }
 
