@@ -4,7 +4,8 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -23,6 +24,8 @@ use crate::recovery::{Resumed, keep_copy, resume};
 use crate::segment::{CHECKPOINT, OpenSegment, Segment};
 use crate::writer::{Setting, Writer};
 
+/// How long a lock may outlive the writer that held it.
+const LINGERING: Duration = Duration::from_millis(500);
 /// A segment must hold its first record and one of the longest.
 const SEGMENT_MINIMUM: u64 = 2 * LINE_LIMIT as u64;
 
@@ -99,12 +102,19 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         .create(dir)
         .map_err(OpenError::io("create", dir))?;
     let lock = File::open(dir).map_err(OpenError::io("open", dir))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(Errno::WOULDBLOCK) => Err(OpenError::Locked {
-            dir: dir.to_path_buf(),
-        }),
-        Err(error) => Err(OpenError::io("lock", dir)(error.into())),
+    let end = Instant::now() + LINGERING;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            // A process that the last writer was just starting holds its files until it execs.
+            Err(Errno::WOULDBLOCK) if Instant::now() < end => sleep(Duration::from_millis(5)),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(OpenError::Locked {
+                    dir: dir.to_path_buf(),
+                });
+            }
+            Err(error) => return Err(OpenError::io("lock", dir)(error.into())),
+        }
     }
 }
 
