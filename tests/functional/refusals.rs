@@ -311,6 +311,46 @@ fn cases(world: &World) -> Vec<Case> {
             "bad_request",
         ),
     ]);
+    let hello = |method: &str| json!({"method": method, "url": url("granted.test")});
+    let write = |data: &str| json!({"path": at("writes/narrow"), "data": data});
+    cases.extend([
+        (
+            "narrow",
+            "FileRead",
+            read(&at("reads/notes/a.txt")),
+            403,
+            "pattern_excluded",
+        ),
+        (
+            "narrow",
+            "FileRead",
+            read(&at("reads/notes/deep/a.md")),
+            403,
+            "pattern_excluded",
+        ),
+        (
+            "narrow",
+            "FileWrite",
+            write("MDEyMzQ1Njc4OTA="),
+            403,
+            "too_large",
+        ),
+        ("narrow", "EnvRead", json!({}), 403, "too_large"),
+        (
+            "narrow",
+            "TerminalRun",
+            run(&["ls"], &at("commands")),
+            403,
+            "command_not_allowed",
+        ),
+        (
+            "narrow",
+            "NetworkFetch",
+            hello("POST"),
+            403,
+            "method_not_allowed",
+        ),
+    ]);
     for command in [
         "ls | cat",
         "ls > x",
@@ -385,6 +425,35 @@ fn every_refusal_has_its_code_in_the_reply_and_in_the_log() {
         assert_eq!(record["pack"], "asker");
         assert_eq!(record["peer"]["uid"], world.peer(name).uid());
     }
+}
+
+#[test]
+fn what_a_narrow_grant_leaves_is_allowed() {
+    let world = world();
+    world.broker.home().file("reads/notes/a.md", "noted");
+    world.broker.home().data("writes");
+    let narrow = world.peer("narrow");
+    let note = json!({"path": world.at("reads/notes/a.md")});
+    assert_eq!(narrow.json("FileRead", &note).bytes("data"), b"noted");
+    let message = json!({"path": world.at("writes/narrow"), "data": "MDEyMzQ1Njc4OQ=="});
+    narrow.json("FileWrite", &message).ok();
+    // What stands there already counts: an append must not make it larger than granted.
+    let message =
+        json!({"path": world.at("writes/narrow"), "data": "MQ==", "mode": "WRITE_MODE_APPEND"});
+    let reply = narrow.json("FileWrite", &message);
+    assert_eq!((reply.status, reply.reason().as_str()), (403, "too_large"));
+    assert_eq!(
+        std::fs::read(world.data("writes/narrow")).unwrap(),
+        b"0123456789"
+    );
+    narrow.json("EnvRead", &json!({"key": "SHOP_SECRET"})).ok();
+    let message =
+        json!({"method": "GET", "url": format!("http://granted.test:{}/hello", world.web.port())});
+    let reply = narrow.json("NetworkFetch", &message);
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (429, "resource_exhausted")
+    );
 }
 
 #[test]

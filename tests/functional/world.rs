@@ -13,8 +13,9 @@ pub(crate) struct World {
 }
 
 /// Components of the pack `asker`; each was granted one thing.
-const COMPONENTS: [&str; 9] = [
+const COMPONENTS: [&str; 10] = [
     "reads", "limited", "writes", "values", "commands", "network", "none", "disabled", "sdk",
+    "narrow",
 ];
 
 impl World {
@@ -147,6 +148,19 @@ fn grants(home: &Home, port: u16) {
             "env_read": {"enabled": false, "allowed_keys": keys},
             "terminal": {"enabled": false, "directories": [commands], "allowed_commands": ["ls"]},
             "network": {"enabled": false, "allowed_domains": ["granted.test"]},
+        }),
+    );
+    give(
+        "narrow",
+        json!({
+            "file_read": {"enabled": true, "directories": [reads], "patterns": ["notes/*.md"]},
+            "file_write": {"enabled": true, "directories": [writes], "max_bytes": 10},
+            "env_read": {"enabled": true, "allowed_keys": keys, "max_bytes": 20},
+            "terminal": {"enabled": true, "directories": [commands], "allowed_commands": []},
+            "network": {
+                "enabled": true, "allowed_domains": ["granted.test"], "allowed_ports": [port],
+                "allowed_methods": ["GET"], "max_response_bytes": 3,
+            },
         }),
     );
     give(
