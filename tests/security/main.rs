@@ -1,1 +1,18 @@
-//! What attackers try.
+//! What attackers try, and what comes of it. SECURITY.md maps each threat to its tests here.
+
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod misbehaving;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod threats;
+#[cfg(test)]
+mod yard;

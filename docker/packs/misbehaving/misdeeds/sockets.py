@@ -55,7 +55,9 @@ def use_all_sockets(args):
     found = []
     for folder in (FOLDER, "/run", "/tmp", "/workspace", "/files", "/var/run"):
         for directory, _, names in os.walk(folder):
-            found += [os.path.join(directory, name) for name in names if name.endswith(".sock")]
+            # One place may have several names.
+            paths = (os.path.realpath(os.path.join(directory, name)) for name in names)
+            found += [path for path in paths if path.endswith(".sock")]
     attempts = {path: attempt(lambda path=path: open_socket(path).close()) for path in sorted(set(found) - {OWN})}
     # A name that nobody has must not be made by asking for it.
     guessed = f"{FOLDER}/../default/default:tool:my_tool.sock"

@@ -1,0 +1,99 @@
+//! A secret is seen by the component that was granted it, and by nobody and nothing else.
+
+use std::{fs, path::Path, process::Command};
+
+use rumi_tests::Output;
+use serde_json::json;
+
+use crate::{
+    policy::one_at_a_time,
+    yard::{SECRET, SECRET_OF_ENVIRONMENT, yard},
+};
+
+#[test]
+fn a_secret_is_in_no_log_no_error_and_no_container_but_in_the_answer_alone() {
+    let yard = yard();
+    let component = "probe:tool:do";
+    let _one = one_at_a_time();
+    let peer = yard.component(component);
+    let home = yard.home();
+    let keys = json!({"enabled": true, "allowed_keys": ["API_TOKEN", "API_TOKEN_2"]});
+    let domains = json!({"enabled": true, "allowed_domains": ["granted.test"], "allowed_ports": [443]});
+    yard.grant(component, &json!({"env_read": keys, "network": domains}));
+    let mut said = Vec::new();
+    for (key, value) in [("API_TOKEN", SECRET), ("API_TOKEN_2", SECRET_OF_ENVIRONMENT)] {
+        let reply = peer.json("EnvRead", &json!({"key": key}));
+        assert_eq!(reply.ok()["values"][key], json!(value));
+        // A tool that uses it: as a key, a path, a header, an argument, a word of an error.
+        for (method, message) in [
+            ("EnvRead", json!({"key": value.replace('-', "_")})),
+            ("NetworkFetch", json!({
+                "method": "POST", "url": format!("https://granted.test/?token={value}"), "body": value.as_bytes().first(),
+                "headers": [{"name": "Authorization", "value": format!("Bearer {value}")}],
+            })),
+            ("NetworkFetch", json!({"method": "GET", "url": format!("https://user:{value}@granted.test/")})),
+            ("NetworkFetch", json!({
+                "method": "GET", "url": "https://granted.test/",
+                "headers": [{"name": "X-Token", "value": format!("{value}\r\nX: y")}],
+            })),
+            ("TerminalRun", json!({"argv": ["sh", "-c", value], "directory": "/srv"})),
+        ] {
+            said.push(peer.json(method, &message));
+        }
+    }
+    let answers = [
+        yard.call(component, &json!({"op": "env_read", "args": ["API_TOKEN"]})),
+        yard.call(component, &json!({"op": "fail", "args": ["ValueError", "without it"]})),
+    ];
+    assert!(answers[0].result.to_string().contains(SECRET), "{answers:?}");
+    assert!(!format!("{:?}", answers[1]).contains(SECRET));
+    yard.ungrant(component);
+    for key in ["API_TOKEN", "API_TOKEN_2"] {
+        said.push(peer.json("EnvRead", &json!({"key": key})));
+    }
+    for reply in &said {
+        assert_ne!(reply.status, 200);
+        no_secret("an error", &reply.body);
+    }
+    for invocation in ["status", "ps", "stats", "doctor"] {
+        no_secret(invocation, yard.packctl(&[invocation]).text().as_bytes());
+    }
+    no_secret("the broker's log", yard.log().as_bytes());
+    no_secret("packctl audit", yard.must(&["audit", "tail", "--lines", "100000"]).text().as_bytes());
+    below(&home.state().join("audit"));
+    below(&home.run());
+    below(&home.path());
+    for container in yard.containers() {
+        for arguments in [["inspect", &container], ["logs", &container], ["top", &container]] {
+            no_secret(arguments[0], Output::of(Command::new("docker").args(arguments)).text().as_bytes());
+        }
+    }
+    let records = yard.audit().iter().filter(|record| record["permission"] == "env_read").count();
+    assert!(records >= 6, "reading a secret is recorded");
+}
+
+#[track_caller]
+fn no_secret(place: &str, bytes: &[u8]) {
+    for secret in [SECRET, SECRET_OF_ENVIRONMENT] {
+        let found = bytes.windows(secret.len()).position(|window| window == secret.as_bytes());
+        if let Some(at) = found {
+            let around = &bytes[at.saturating_sub(200)..(at + 60).min(bytes.len())];
+            panic!("a secret is in {place}: {}", String::from_utf8_lossy(around));
+        }
+    }
+}
+
+/// All files of a directory.
+fn below(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            below(&entry.path());
+        } else if kind.is_file() {
+            // Segments are preallocated: what is not written yet is not searched.
+            let mut bytes = fs::read(entry.path()).unwrap();
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            no_secret(&entry.path().display().to_string(), &bytes);
+        }
+    }
+}
