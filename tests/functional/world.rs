@@ -126,7 +126,7 @@ fn grants(home: &Home, port: u16) {
     give(
         "commands",
         json!({"terminal": {
-            "enabled": true, "directories": [commands], "timeout_ms": 3000, "max_output_bytes": 65536,
+            "enabled": true, "directories": [commands], "timeout_ms": 8000, "max_output_bytes": 65536,
             "allowed_commands": ["cat", "ls", "id", "/usr/bin/python3", "sleep", "pwd"],
         }}),
     );
