@@ -2,11 +2,18 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::AccessKind};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, ModifyKind},
+};
 use rumi_policy::PolicySet;
 
 use super::PolicyStore;
@@ -36,6 +43,8 @@ struct Watch {
     watcher: RecommendedWatcher,
     events: mpsc::Receiver<()>,
     followed: Vec<(PathBuf, Option<(u64, u64)>)>,
+    /// A directory may have been removed and made again, under the same inode number even.
+    replaced: Arc<AtomicBool>,
 }
 
 pub(super) fn start(
@@ -43,6 +52,10 @@ pub(super) fn start(
     on_change: impl Fn(&PolicySet) + Send + 'static,
 ) -> Result<(), WatchError> {
     let (wake, events) = mpsc::sync_channel(1);
+    let layout = &store.layout;
+    let directories = [layout.home().to_owned(), layout.grants(), layout.scopes()];
+    let replaced = Arc::new(AtomicBool::new(false));
+    let (watched, noting) = (directories.clone(), Arc::clone(&replaced));
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Our own readings are events too; answering those would never end. An error
         // (an overflow) counts as a change, for it says that something was lost.
@@ -54,6 +67,9 @@ pub(super) fn start(
                 )))
         );
         if !ours {
+            if may_replace(&event, &watched) {
+                noting.store(true, Ordering::Release);
+            }
             match wake.try_send(()) {
                 // A full channel means that a reading is due anyway.
                 Ok(()) | Err(mpsc::TrySendError::Full(())) => {}
@@ -63,16 +79,13 @@ pub(super) fn start(
             }
         }
     })?;
-    let layout = &store.layout;
-    let followed = [layout.home().to_owned(), layout.grants(), layout.scopes()]
-        .into_iter()
-        .map(|path| (path, None))
-        .collect();
+    let followed = directories.into_iter().map(|path| (path, None)).collect();
     let mut watch = Watch {
         store,
         watcher,
         events,
         followed,
+        replaced,
     };
     watch.follow();
     std::thread::Builder::new()
@@ -81,15 +94,26 @@ pub(super) fn start(
     Ok(())
 }
 
+/// Whether a watched directory may be another now. What was lost may have been just that.
+fn may_replace(event: &notify::Result<notify::Event>, watched: &[PathBuf]) -> bool {
+    let Ok(event) = event else { return true };
+    let moved = matches!(
+        event.kind,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+    );
+    event.need_rescan() || (moved && event.paths.iter().any(|path| watched.contains(path)))
+}
+
 impl Watch {
-    /// Watches each directory; one that was replaced is a new inode, and its watch is dead.
+    /// Watches each directory; the watch of one that was replaced is dead.
     fn follow(&mut self) {
         use std::os::unix::fs::MetadataExt as _;
+        let replaced = self.replaced.swap(false, Ordering::AcqRel);
         for (path, known) in &mut self.followed {
             let now = std::fs::metadata(&*path)
                 .ok()
                 .map(|metadata| (metadata.dev(), metadata.ino()));
-            if now == *known {
+            if now == *known && !replaced {
                 continue;
             }
             // The old watch goes with its inode; that it is gone already is no error.
