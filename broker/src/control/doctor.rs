@@ -90,7 +90,7 @@ impl ControlService {
                 Phase::Failed => findings.error(
                     "pack",
                     format!("`{}` failed: {}", shown.id, shown.message),
-                    &format!("packctl logs {0}; packctl up {0}", shown.id),
+                    &format!("packctl up {}", shown.id),
                 ),
                 Phase::Running if shown.pools.iter().any(|pool| !pool.status().attached) => {
                     findings.warning(

@@ -184,11 +184,16 @@ async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
 fn failed(error: &StartError) -> v1::PackFailed {
     // What the build printed last goes as lines of its own.
     let whole = error.to_string();
-    let mut message = whole.lines().next().unwrap_or_default().to_owned();
+    let said = whole.lines().next().unwrap_or_default();
+    let (message, remedy) = match said.split_once("; remedy: ") {
+        Some((message, remedy)) => (message, remedy.to_owned()),
+        None => (said, error.remedy()),
+    };
+    let mut message = message.to_owned();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        if !message.contains(&cause_text) {
+        if !said.contains(&cause_text) && !message.contains(&cause_text) {
             message.push_str(": ");
             message.push_str(&cause_text);
         }
@@ -196,7 +201,7 @@ fn failed(error: &StartError) -> v1::PackFailed {
     }
     v1::PackFailed {
         message,
-        remedy: String::new(),
+        remedy,
         last_lines: error.last_lines(),
     }
 }

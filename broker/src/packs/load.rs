@@ -43,7 +43,7 @@ pub struct Pack {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no such directory.
-    #[error("there is no pack `{pack}`; make one with: packctl init {pack}")]
+    #[error("there is no pack `{pack}`; remedy: packctl init {pack}")]
     Missing {
         /// The pack.
         pack: PackId,

@@ -116,6 +116,17 @@ impl Packs {
         Arc::clone(self.entries().entry(pack.clone()).or_default())
     }
 
+    /// Drops what is known of a pack that does not run.
+    fn forget(&self, pack: &PackId, entry: &Arc<Entry>) {
+        let mut entries = self.entries();
+        // The map's and the caller's: a third is somebody who waits for a turn, and whoever
+        // came after him would have a turn of his own.
+        let unused = Arc::strong_count(entry) == 2 && entry.inner().live.is_none();
+        if unused {
+            entries.remove(pack);
+        }
+    }
+
     /// The pool and the pack of a component that runs.
     #[must_use]
     pub fn find(&self, component: &ComponentId) -> Option<(Arc<Pack>, Arc<Pool>, String)> {

@@ -80,6 +80,24 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What helps, where the message does not say it already.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Load(LoadError::Read { .. }) => {
+                "check that it is a file that root may read".to_owned()
+            }
+            Self::Load(_) => {
+                "correct pack.json; docker/packs/pack.schema.json says what may stand there"
+                    .to_owned()
+            }
+            Self::Build(BuildError::Failed { .. }) => {
+                "correct what the last lines name, then build the pack again".to_owned()
+            }
+            _ => String::new(),
+        }
+    }
+
     /// The last lines of a build that failed.
     #[must_use]
     pub fn last_lines(&self) -> Vec<String> {
@@ -109,7 +127,7 @@ impl Packs {
     pub async fn build(&self, id: &PackId, progress: Progress<'_>) -> Result<Built, StartError> {
         let entry = self.entry(id);
         let _turn = entry.turn.lock().await;
-        let pack = Pack::load(&self.broker.layout().packs(), id)?;
+        let pack = self.load(id, &entry)?;
         Ok(self.build_image(&pack, progress).await?)
     }
 
@@ -149,7 +167,7 @@ impl Packs {
     pub async fn up(&self, id: &PackId, progress: Progress<'_>) -> Result<Up, StartError> {
         let entry = self.entry(id);
         let _turn = entry.turn.lock().await;
-        let pack = Arc::new(Pack::load(&self.broker.layout().packs(), id)?);
+        let pack = Arc::new(self.load(id, &entry)?);
         let built = self.build_image(&pack, progress).await?;
         if let Some(running) = entry.same(&built) {
             return Ok(Up {
@@ -290,7 +308,19 @@ impl Packs {
         if let Err(error) = self.broker.workspaces().release(id) {
             tracing::warn!(pack = %id, %error, "the work area stays mounted");
         }
+        if !self.broker.layout().packs().join(id.as_str()).is_dir() {
+            self.forget(id, &entry);
+        }
         Ok(was)
+    }
+
+    /// A name that no directory bears must not stay behind among the packs.
+    fn load(&self, id: &PackId, entry: &Arc<Entry>) -> Result<Pack, LoadError> {
+        Pack::load(&self.broker.layout().packs(), id).inspect_err(|error| {
+            if matches!(error, LoadError::Missing { .. }) {
+                self.forget(id, entry);
+            }
+        })
     }
 
     async fn stop(&self, entry: &Entry) -> Result<bool, StartError> {
