@@ -210,6 +210,7 @@ async fn serve(
     tracing::info!("stopping; containers go on and are adopted by the next start");
     // Streams first: an open one would keep a graceful end waiting for ever.
     stop.cancel();
+    remove_socket(&broker.layout().control_socket());
     Ok(broker.audit().close()?)
 }
 
@@ -257,6 +258,13 @@ async fn assemble(
         layout,
     };
     Ok(Broker::new(parts))
+}
+
+/// Nobody answers there any more, and whoever looks should see that.
+fn remove_socket(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "the control socket stays behind");
+    }
 }
 
 /// The guest beside this program, unless the command line names another.
