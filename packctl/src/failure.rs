@@ -89,6 +89,9 @@ impl Failure {
             Self::Files { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space there; nothing was changed".to_owned())
             }
+            Self::Files { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("check how the path is spelled".to_owned())
+            }
             Self::Files { .. } | Self::Output(_) | Self::Said(_) => None,
         }
     }
