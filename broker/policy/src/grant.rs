@@ -93,7 +93,7 @@ impl Grant {
             Problem::new(
                 &file,
                 error,
-                "this component is denied until it is put right",
+                "correct it as grants/grant.schema.json says; until then this component is denied",
             )
         };
         let component = component_of(file_name).map_err(|error| {

@@ -99,7 +99,9 @@ impl Scope {
             )
         })?;
         Self::read(permission, bytes, protected).map_err(|error| {
-            let remedy = format!("`{permission}` is denied to everybody until it is put right");
+            let remedy = format!(
+                "correct it as scopes/scope.schema.json says; until then `{permission}` is denied to everybody"
+            );
             Problem::new(&file, error, remedy)
         })
     }

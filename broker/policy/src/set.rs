@@ -109,7 +109,7 @@ impl PolicySet {
                 Problem::new(
                     &path,
                     error,
-                    "this component is denied until it is put right",
+                    "correct it as grants/grant.schema.json says; until then this component is denied",
                 )
             })
         });

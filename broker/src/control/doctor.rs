@@ -178,7 +178,12 @@ fn audit(broker: &Broker, findings: &mut Findings) {
 fn policy(broker: &Broker, findings: &mut Findings) {
     let policy = broker.policy().current();
     for problem in policy.set.problems() {
-        findings.error("policy", problem.to_string(), &problem.remedy);
+        // The remedy has a place of its own.
+        let whole = problem.to_string();
+        let message = whole
+            .trim_end_matches(problem.remedy.as_str())
+            .trim_end_matches("; ");
+        findings.error("policy", message.to_owned(), &problem.remedy);
     }
     if policy.set.problems().is_empty() {
         findings.ok("policy", format!("{} is in force", policy.hash()));
