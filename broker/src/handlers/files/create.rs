@@ -19,6 +19,8 @@ use super::lookup;
 /// umask play no part.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
+/// Setuid, setgid and sticky.
+const SPECIAL_BITS: u32 = 0o7000;
 
 /// The directory in which something is about to change, and the last name of the path.
 #[derive(Debug)]
@@ -132,6 +134,11 @@ pub(super) fn append(place: &Place, data: &[u8]) -> io::Result<u64> {
     let stat = rustix::fs::fstat(&handle)?;
     if lookup::kind_of(&stat) != rumi_policy::FileKind::File || stat.st_nlink > 1 {
         return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    if stat.st_mode & SPECIAL_BITS != 0 {
+        // The kernel takes these bits away when others write, but not when root does, and
+        // what a pack wrote must not run with another's rights.
+        rustix::fs::fchmod(&handle, Mode::from_raw_mode(stat.st_mode & 0o777))?;
     }
     let mut file = File::from(handle);
     let before = file.metadata()?.len();
