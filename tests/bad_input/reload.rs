@@ -158,11 +158,11 @@ fn a_storm_of_events_that_overflows_the_queue_loses_no_change() {
     let pid = rustix::process::Pid::from_raw(i32::try_from(stage.broker.pid()).unwrap()).unwrap();
     let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
     let grants = stage.home().path().join("grants");
-    // While the broker stands still the kernel's queue fills up; creating, opening and closing
-    // a file are an event each, and its removal another.
+    // While the broker stands still the kernel's queue fills up: at least the creation and the
+    // removal of a file are an event each.
     signal(rustix::process::Signal::STOP);
     let noise = || {
-        for number in 0..=queue / 4 {
+        for number in 0..=queue / 2 {
             let path = grants.join(format!("noise-{number}"));
             fs::write(&path, "").unwrap();
             fs::remove_file(path).unwrap();
