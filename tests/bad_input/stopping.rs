@@ -12,7 +12,6 @@ fn sigterm_ends_the_broker_within_three_seconds_and_containers_go_on() {
     let containers = broker.containers();
     assert_eq!(containers.len(), 1);
     // A follower of the log is a stream that would stay open for ever.
-    let home = broker.home().path();
     let mut follower = std::process::Command::new(rumi_tests::binary("packctl"));
     let mut follower = broker
         .home()
@@ -44,7 +43,6 @@ fn sigterm_ends_the_broker_within_three_seconds_and_containers_go_on() {
     assert!(took < Duration::from_secs(3), "the call hung for {took:?}");
     let took = took + broker.stop();
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert!(home.exists());
     follower.wait().unwrap();
     let log = broker.log();
     assert!(!log.contains("panicked"), "{log}");
