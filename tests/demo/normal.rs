@@ -74,12 +74,9 @@ fn words(line: &str) -> String {
         let number = !this.is_empty() && this.chars().all(|c| c.is_ascii_digit() || c == '.');
         let before = core(index.checked_sub(1));
         let after = core(Some(index + 1));
-        let replaced = if number && matches!(after, Some("s" | "ms")) {
-            word.replace(this, "N")
-        } else if number
-            && (matches!(before, Some("record" | "line" | "byte"))
-                || matches!(after, Some("records" | "of")))
-        {
+        let counted = matches!(before, Some("record" | "line" | "byte"))
+            || matches!(after, Some("records" | "of" | "s" | "ms"));
+        let replaced = if number && counted {
             word.replace(this, "N")
         } else if this == "ms" {
             word.replace(this, "s")
