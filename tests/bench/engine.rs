@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -68,6 +69,35 @@ impl Drop for Waiting {
             eprintln!("rumi-bench: a container is left: {}", error.in_full());
         }
     }
+}
+
+/// How long the engine alone takes to start so many bare containers, so many at once.
+pub fn bare_starts(count: usize, at_once: usize) -> Result<Duration, Failure> {
+    let left = AtomicUsize::new(count);
+    let take = |left: usize| left.checked_sub(1);
+    let started = Instant::now();
+    let waiting: Vec<Result<Vec<Waiting>, Failure>> = std::thread::scope(|scope| {
+        let starters: Vec<_> = (0..at_once)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut waiting = Vec::new();
+                    while left.fetch_update(Relaxed, Relaxed, take).is_ok() {
+                        waiting.push(Waiting::start()?);
+                    }
+                    Ok(waiting)
+                })
+            })
+            .collect();
+        let broken = |_| Err(Failure::Unexpected("a starter panicked".to_owned()));
+        let joined = starters.into_iter().map(|starter| starter.join());
+        joined.map(|ended| ended.unwrap_or_else(broken)).collect()
+    });
+    let elapsed = started.elapsed();
+    for starter in waiting {
+        // Dropped here, which removes them.
+        drop(starter?);
+    }
+    Ok(elapsed)
 }
 
 /// The same small answer by `docker exec` and by `docker run`.

@@ -36,8 +36,11 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
         stage.stop()?;
         stage.start(at_once).await?;
         let mut times = Vec::new();
+        let mut bare = Vec::new();
         for _ in 0..rounds {
             let packs = stage.packs();
+            let threads = usize::try_from(at_once).unwrap_or(1);
+            bare.push(engine::bare_starts(packs.len(), threads)?.as_secs_f64());
             times.push(stage.each(Step::Up, &packs).await?.as_secs_f64());
             if at_once == stage.shipped_concurrency() {
                 tokio::time::sleep(SETTLED).await;
@@ -52,7 +55,8 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
             names.push("packs_up".to_owned());
         }
         for name in names {
-            figures.push(Figure::new(&name, "s", rounds, median(times.clone())));
+            let up = Figure::new(&name, "s", rounds, median(times.clone()));
+            figures.push(up.beside("bare containers", median(bare.clone())));
         }
     }
     figures.push(Figure::new(
