@@ -19,13 +19,19 @@ fn answered(peer: &Peer, after: &str) {
     let started = Instant::now();
     let reply = peer.json("EnvRead", &json!({"key": "PATH"}));
     assert_eq!(reply.reason(), "no_grant", "after {after}");
-    assert!(started.elapsed() < Duration::from_secs(3), "after {after}: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "after {after}: {:?}",
+        started.elapsed()
+    );
 }
 
 /// Sends bytes and reads until the broker ends or falls silent.
 fn say(peer: &Peer, bytes: &[u8]) -> Vec<u8> {
     let mut stream = peer.connect().expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a limit");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("a limit");
     // The broker may hang up in the middle, which is its right.
     stream.write_all(bytes).ok();
     stream.shutdown(std::net::Shutdown::Write).ok();
@@ -49,7 +55,8 @@ fn post(kind: &str, body: &[u8]) -> Vec<u8> {
 fn malformed_json_is_a_bad_request_of_its_own_connection() {
     let yard = yard();
     let peer = yard.component(COMPONENT);
-    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(100_000), close.repeat(100_000));
+    let deep =
+        |open: &str, close: &str| format!("{}{}", open.repeat(100_000), close.repeat(100_000));
     let bodies = [
         String::new(),
         "null".to_owned(),
@@ -76,7 +83,11 @@ fn malformed_json_is_a_bad_request_of_its_own_connection() {
     for body in &bodies {
         let reply = peer.post("EnvRead", body.as_bytes());
         let shown: String = body.chars().take(40).collect();
-        assert_eq!((reply.status, reply.code().as_str()), (400, "invalid_argument"), "{shown}");
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (400, "invalid_argument"),
+            "{shown}"
+        );
         // What was sent is not sent back at full length.
         assert!(reply.body.len() < 4096, "{shown}");
     }
@@ -108,21 +119,35 @@ fn malformed_protobuf_is_an_error_of_its_own_request() {
     yard.block_on(async {
         use tonic::{Code, client::Grpc, codegen::http::uri::PathAndQuery};
         let stream = peer.connect().expect("a connection");
-        stream.set_nonblocking(true).expect("a socket of the runtime");
+        stream
+            .set_nonblocking(true)
+            .expect("a socket of the runtime");
         let stream = tokio::net::UnixStream::from_std(stream).expect("a socket of the runtime");
         let io = hyper_util::rt::TokioIo::new(stream);
         let mut once = Some(io);
         let connect = tower::service_fn(move |_| {
-            let io = once.take().ok_or_else(|| std::io::Error::other("one connection"));
+            let io = once
+                .take()
+                .ok_or_else(|| std::io::Error::other("one connection"));
             async move { io }
         });
         let endpoint = tonic::transport::Endpoint::from_static("http://localhost");
-        let channel = endpoint.connect_with_connector(connect).await.expect("a channel");
+        let channel = endpoint
+            .connect_with_connector(connect)
+            .await
+            .expect("a channel");
         let mut client = Grpc::new(channel);
         // Another message than the method takes: its first field is a number, not text.
-        for method in ["EnvRead", "FileRead", "FileWrite", "TerminalRun", "NetworkFetch"] {
+        for method in [
+            "EnvRead",
+            "FileRead",
+            "FileWrite",
+            "TerminalRun",
+            "NetworkFetch",
+        ] {
             client.ready().await.expect("it goes on");
-            let path = PathAndQuery::try_from(format!("/rumi.v1.Capabilities/{method}")).expect("a path");
+            let path =
+                PathAndQuery::try_from(format!("/rumi.v1.Capabilities/{method}")).expect("a path");
             let codec = tonic_codec();
             let request = tonic::Request::new(rumi_proto::v1::StatusResponse {
                 version: "\u{0}".repeat(10),
@@ -134,7 +159,12 @@ fn malformed_protobuf_is_an_error_of_its_own_request() {
                 client.unary(request, path, codec).await;
             let status = reply.expect_err("a refusal");
             assert!(
-                [Code::InvalidArgument, Code::PermissionDenied, Code::Internal].contains(&status.code()),
+                [
+                    Code::InvalidArgument,
+                    Code::PermissionDenied,
+                    Code::Internal
+                ]
+                .contains(&status.code()),
                 "{method}: {status}"
             );
         }
@@ -172,13 +202,21 @@ fn smuggled_headers_and_noise_never_pass_for_a_request() {
     ];
     for (name, bytes) in &cases {
         let answer = String::from_utf8_lossy(&say(&peer, bytes)).into_owned();
-        assert!(!answer.contains("no_grant"), "{name} was taken for a request: {answer}");
+        assert!(
+            !answer.contains("no_grant"),
+            "{name} was taken for a request: {answer}"
+        );
         assert!(!answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
         answered(&peer, name);
     }
     // One after the other on one line are two requests, each answered.
     let answer = say(&peer, &[good.clone(), good].concat());
-    assert_eq!(String::from_utf8_lossy(&answer).matches("HTTP/1.1 403").count(), 2);
+    assert_eq!(
+        String::from_utf8_lossy(&answer)
+            .matches("HTTP/1.1 403")
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -188,7 +226,11 @@ fn messages_over_the_limit_are_refused_before_they_are_held() {
     let large = |mebibytes: usize| format!("{{\"key\":\"{}\"}}", "A".repeat(mebibytes << 20));
     for mebibytes in [5, 64] {
         let reply = peer.post("EnvRead", large(mebibytes).as_bytes());
-        assert!([400, 413, 429].contains(&reply.status), "{mebibytes} MiB: {}", reply.status);
+        assert!(
+            [400, 413, 429].contains(&reply.status),
+            "{mebibytes} MiB: {}",
+            reply.status
+        );
     }
     // Without a length, in chunks that do not end.
     let mut stream = peer.connect().unwrap();
@@ -198,9 +240,17 @@ fn messages_over_the_limit_are_refused_before_they_are_held() {
     let chunk = [&b"10000\r\n"[..], &[b' '; 0x10000], b"\r\n"].concat();
     let cut = (0..2048).position(|_| stream.write_all(&chunk).is_err());
     assert!(cut.is_some_and(|chunks| chunks < 256), "128 MiB were taken");
-    let many: String = (0..10_000).map(|number| format!("X-{number}: x\r\n")).collect();
-    say(&peer, format!("GET /files HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes());
-    say(&peer, format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(8 << 20)).as_bytes());
+    let many: String = (0..10_000)
+        .map(|number| format!("X-{number}: x\r\n"))
+        .collect();
+    say(
+        &peer,
+        format!("GET /files HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes(),
+    );
+    say(
+        &peer,
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(8 << 20)).as_bytes(),
+    );
     answered(&peer, "large messages");
 }
 
@@ -208,14 +258,20 @@ fn messages_over_the_limit_are_refused_before_they_are_held() {
 fn a_silent_and_a_slow_peer_are_cut_after_ten_seconds() {
     let yard = yard();
     let peer = yard.component("suspects:tool:silent");
-    let mut held: Vec<(&str, UnixStream)> = ["silence", "half a head", "half a preface", "dripping"]
-        .map(|what| (what, peer.connect().unwrap()))
-        .into();
-    held[1].1.write_all(b"POST /rumi.v1.Capabilities/EnvRead HTTP/1.1\r\nHo").unwrap();
+    let mut held: Vec<(&str, UnixStream)> =
+        ["silence", "half a head", "half a preface", "dripping"]
+            .map(|what| (what, peer.connect().unwrap()))
+            .into();
+    held[1]
+        .1
+        .write_all(b"POST /rumi.v1.Capabilities/EnvRead HTTP/1.1\r\nHo")
+        .unwrap();
     held[2].1.write_all(b"PRI * HTTP/2.0\r\n").unwrap();
     let started = Instant::now();
     for (_, stream) in &held {
-        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
     }
     let mut ended = vec![None; held.len()];
     while ended.contains(&None) && started.elapsed() < Duration::from_secs(20) {
@@ -235,7 +291,10 @@ fn a_silent_and_a_slow_peer_are_cut_after_ten_seconds() {
     }
     for ((what, _), ended) in held.iter().zip(&ended) {
         let limit = Duration::from_secs(9)..Duration::from_secs(14);
-        assert!(ended.is_some_and(|after| limit.contains(&after)), "{what}: {ended:?}");
+        assert!(
+            ended.is_some_and(|after| limit.contains(&after)),
+            "{what}: {ended:?}"
+        );
     }
     answered(&peer, "silence");
 }
@@ -250,24 +309,34 @@ fn three_hundred_connections_of_one_component_keep_no_other_waiting() {
     let closed = || {
         let mut buffer = [0; 1];
         let closed = |stream: &&UnixStream| {
-            stream.set_nonblocking(true).is_ok() && matches!((&mut &**stream).read(&mut buffer), Ok(0))
+            stream.set_nonblocking(true).is_ok()
+                && matches!((&mut &**stream).read(&mut buffer), Ok(0))
         };
         held.iter().filter(closed).count()
     };
-    within(Duration::from_secs(3), "the limit", || closed() >= 300 - 256);
+    within(Duration::from_secs(3), "the limit", || {
+        closed() >= 300 - 256
+    });
     let mut times = Vec::new();
     for _ in 0..50 {
         let started = Instant::now();
-        assert_eq!(other.json("EnvRead", &json!({"key": "PATH"})).reason(), "no_grant");
+        assert_eq!(
+            other.json("EnvRead", &json!({"key": "PATH"})).reason(),
+            "no_grant"
+        );
         times.push(started.elapsed());
     }
     times.sort();
     assert!(times[45] < Duration::from_millis(500), "{times:?}");
     drop(held);
     within(Duration::from_secs(5), "room for the crowd again", || {
-        let Ok(mut stream) = crowd.connect() else { return false };
+        let Ok(mut stream) = crowd.connect() else {
+            return false;
+        };
         stream.set_read_timeout(Some(Duration::from_secs(1))).ok();
-        stream.write_all(&post("application/json", br#"{"key":"PATH"}"#)).ok();
+        stream
+            .write_all(&post("application/json", br#"{"key":"PATH"}"#))
+            .ok();
         matches!(stream.read(&mut [0; 64]), Ok(1..))
     });
 }

@@ -18,34 +18,56 @@ fn a_secret_is_in_no_log_no_error_and_no_container_but_in_the_answer_alone() {
     let peer = yard.component(component);
     let home = yard.home();
     let keys = json!({"enabled": true, "allowed_keys": ["API_TOKEN", "API_TOKEN_2"]});
-    let domains = json!({"enabled": true, "allowed_domains": ["granted.test"], "allowed_ports": [443]});
+    let domains =
+        json!({"enabled": true, "allowed_domains": ["granted.test"], "allowed_ports": [443]});
     yard.grant(component, &json!({"env_read": keys, "network": domains}));
     let mut said = Vec::new();
-    for (key, value) in [("API_TOKEN", SECRET), ("API_TOKEN_2", SECRET_OF_ENVIRONMENT)] {
+    for (key, value) in [
+        ("API_TOKEN", SECRET),
+        ("API_TOKEN_2", SECRET_OF_ENVIRONMENT),
+    ] {
         let reply = peer.json("EnvRead", &json!({"key": key}));
         assert_eq!(reply.ok()["values"][key], json!(value));
         // A tool that uses it: as a key, a path, a header, an argument, a word of an error.
         for (method, message) in [
             ("EnvRead", json!({"key": value.replace('-', "_")})),
-            ("NetworkFetch", json!({
-                "method": "POST", "url": format!("https://granted.test/?token={value}"), "body": value.as_bytes().first(),
-                "headers": [{"name": "Authorization", "value": format!("Bearer {value}")}],
-            })),
-            ("NetworkFetch", json!({"method": "GET", "url": format!("https://user:{value}@granted.test/")})),
-            ("NetworkFetch", json!({
-                "method": "GET", "url": "https://granted.test/",
-                "headers": [{"name": "X-Token", "value": format!("{value}\r\nX: y")}],
-            })),
-            ("TerminalRun", json!({"argv": ["sh", "-c", value], "directory": "/srv"})),
+            (
+                "NetworkFetch",
+                json!({
+                    "method": "POST", "url": format!("https://granted.test/?token={value}"), "body": value.as_bytes().first(),
+                    "headers": [{"name": "Authorization", "value": format!("Bearer {value}")}],
+                }),
+            ),
+            (
+                "NetworkFetch",
+                json!({"method": "GET", "url": format!("https://user:{value}@granted.test/")}),
+            ),
+            (
+                "NetworkFetch",
+                json!({
+                    "method": "GET", "url": "https://granted.test/",
+                    "headers": [{"name": "X-Token", "value": format!("{value}\r\nX: y")}],
+                }),
+            ),
+            (
+                "TerminalRun",
+                json!({"argv": ["sh", "-c", value], "directory": "/srv"}),
+            ),
         ] {
             said.push(peer.json(method, &message));
         }
     }
     let answers = [
         yard.call(component, &json!({"op": "env", "args": ["API_TOKEN"]})),
-        yard.call(component, &json!({"op": "fail", "args": ["ValueError", "without it"]})),
+        yard.call(
+            component,
+            &json!({"op": "fail", "args": ["ValueError", "without it"]}),
+        ),
     ];
-    assert!(answers[0].result.to_string().contains(SECRET), "{answers:?}");
+    assert!(
+        answers[0].result.to_string().contains(SECRET),
+        "{answers:?}"
+    );
     assert!(!format!("{:?}", answers[1]).contains(SECRET));
     yard.ungrant(component);
     for key in ["API_TOKEN", "API_TOKEN_2"] {
@@ -59,16 +81,30 @@ fn a_secret_is_in_no_log_no_error_and_no_container_but_in_the_answer_alone() {
         no_secret(invocation, &yard.packctl(&[invocation]).text());
     }
     no_secret("the broker's log", &yard.log());
-    no_secret("packctl audit", &yard.must(&["audit", "tail", "--lines", "100000"]).text());
+    no_secret(
+        "packctl audit",
+        &yard.must(&["audit", "tail", "--lines", "100000"]).text(),
+    );
     below(&home.state().join("audit"));
     below(&home.run());
     below(&home.path());
     for container in yard.containers() {
-        for arguments in [["inspect", &container], ["logs", &container], ["top", &container]] {
-            no_secret(arguments[0], &Output::of(Command::new("docker").args(arguments)).text());
+        for arguments in [
+            ["inspect", &container],
+            ["logs", &container],
+            ["top", &container],
+        ] {
+            no_secret(
+                arguments[0],
+                &Output::of(Command::new("docker").args(arguments)).text(),
+            );
         }
     }
-    let records = yard.audit().iter().filter(|record| record["permission"] == "env_read").count();
+    let records = yard
+        .audit()
+        .iter()
+        .filter(|record| record["permission"] == "env_read")
+        .count();
     assert!(records >= 6, "reading a secret is recorded");
 }
 
@@ -84,6 +120,16 @@ fn no_secret(place: &str, text: &str) {
 #[track_caller]
 fn below(directory: &Path) {
     let mut grep = Command::new("grep");
-    grep.args(["-r", "-l", "-a", "-F", "-e", SECRET, "-e", SECRET_OF_ENVIRONMENT]).arg(directory);
+    grep.args([
+        "-r",
+        "-l",
+        "-a",
+        "-F",
+        "-e",
+        SECRET,
+        "-e",
+        SECRET_OF_ENVIRONMENT,
+    ])
+    .arg(directory);
     Output::of(grep.args(["--devices", "skip"])).exits(1);
 }

@@ -29,7 +29,10 @@ fn every_threat_is_mapped_to_tests_or_to_a_sentence() {
     for (threat, tests) in &rows {
         assert!(!threat.is_empty());
         let sentence = tests.split_whitespace().count() >= 4 && tests.ends_with('.');
-        assert!(tests.contains('`') || sentence, "`{threat}` is mapped to nothing: `{tests}`");
+        assert!(
+            tests.contains('`') || sentence,
+            "`{threat}` is mapped to nothing: `{tests}`"
+        );
         assert!(!tests.contains('|'), "`{threat}` has another column");
     }
 }
@@ -43,7 +46,10 @@ fn every_test_that_the_threats_name_exists() {
     assert!(known.len() > 100, "the sources were not found");
     for (threat, tests) in rows() {
         for name in tests.split('`').skip(1).step_by(2) {
-            assert!(known.contains(name), "`{threat}` names the test `{name}`, which does not exist");
+            assert!(
+                known.contains(name),
+                "`{threat}` names the test `{name}`, which does not exist"
+            );
         }
     }
 }
@@ -57,7 +63,10 @@ fn collect(directory: &Path, known: &mut BTreeSet<String>) {
             if name != "target" && name != "node_modules" {
                 collect(&path, known);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "py") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "rs" || extension == "py")
+        {
             tests_of(&fs::read_to_string(&path).unwrap(), known);
         }
     }
@@ -68,13 +77,19 @@ fn tests_of(source: &str, known: &mut BTreeSet<String>) {
     for line in source.lines().map(str::trim_start) {
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             marked = true;
-        } else if let Some(rest) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn ")) {
+        } else if let Some(rest) = line
+            .strip_prefix("fn ")
+            .or_else(|| line.strip_prefix("async fn "))
+        {
             let name = rest.split(['(', '<']).next().unwrap_or_default();
             if std::mem::take(&mut marked) {
                 known.insert(name.to_owned());
             }
         } else if let Some(rest) = line.strip_prefix("def test_") {
-            known.insert(format!("test_{}", rest.split('(').next().unwrap_or_default()));
+            known.insert(format!(
+                "test_{}",
+                rest.split('(').next().unwrap_or_default()
+            ));
         }
     }
 }

@@ -54,7 +54,10 @@ fn start() -> Broker {
     let mut manifest: serde_json::Value = serde_json::from_slice(&shipped).expect("JSON");
     manifest["components"][0]["timeout_ms"] = json!(20_000);
     home.write_manifest("misbehaving", &manifest);
-    home.write_file("docker/packs/suspects/tool.py", "def run(args):\n    return args\n");
+    home.write_file(
+        "docker/packs/suspects/tool.py",
+        "def run(args):\n    return args\n",
+    );
     let components: Vec<_> = SUSPECTS
         .iter()
         .map(|name| {
@@ -70,7 +73,10 @@ fn start() -> Broker {
     home.data("granted");
     home.data("outside");
     let granted = json!({"enabled": true, "directories": [home.base().join("data/granted")]});
-    home.grant("suspects:tool:files", &json!({"file_read": granted, "file_write": granted}));
+    home.grant(
+        "suspects:tool:files",
+        &json!({"file_read": granted, "file_write": granted}),
+    );
     let secrets = home.state().join("secrets.json");
     write_private(&secrets, &json!({"API_TOKEN": SECRET}).to_string());
     let broker = Broker::start_with(home, &[("API_TOKEN_2", SECRET_OF_ENVIRONMENT)]);
@@ -106,7 +112,12 @@ pub fn site(name: &str) -> Site {
     let granted = home.data(&format!("granted/{name}"));
     let outside = home.data(&format!("outside/{name}"));
     home.file(&format!("outside/{name}/secret"), "outside");
-    Site { peer: yard.component("suspects:tool:files"), granted, outside, yard }
+    Site {
+        peer: yard.component("suspects:tool:files"),
+        granted,
+        outside,
+        yard,
+    }
 }
 
 impl Site {
@@ -114,7 +125,10 @@ impl Site {
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.granted.join(name);
         self.yard.home().file(
-            path.strip_prefix(self.yard.home().base().join("data")).expect("below").to_str().expect("text"),
+            path.strip_prefix(self.yard.home().base().join("data"))
+                .expect("below")
+                .to_str()
+                .expect("text"),
             content,
         )
     }
@@ -127,7 +141,10 @@ impl Site {
             .collect();
         names.sort();
         assert_eq!(names, ["secret"]);
-        assert_eq!(std::fs::read_to_string(self.outside.join("secret")).expect("read"), "outside");
+        assert_eq!(
+            std::fs::read_to_string(self.outside.join("secret")).expect("read"),
+            "outside"
+        );
     }
 }
 

@@ -17,12 +17,28 @@ fn ways(peer: &Peer, path: &str, other: &Path) -> Vec<(&'static str, Reply)> {
         ("read", "FileRead", json!({"path": path})),
         ("list", "FileList", json!({"path": path})),
         ("stat", "FileStat", json!({"path": path})),
-        ("write", "FileWrite", json!({"path": path, "data": "b3duZWQ="})),
-        ("append", "FileWrite", json!({"path": path, "data": "b3duZWQ=", "mode": "WRITE_MODE_APPEND"})),
+        (
+            "write",
+            "FileWrite",
+            json!({"path": path, "data": "b3duZWQ="}),
+        ),
+        (
+            "append",
+            "FileWrite",
+            json!({"path": path, "data": "b3duZWQ=", "mode": "WRITE_MODE_APPEND"}),
+        ),
         ("mkdir", "FileMkdir", json!({"path": path, "parents": true})),
         ("delete", "FileDelete", json!({"path": path})),
-        ("rename from", "FileRename", json!({"from": path, "to": other.join("moved")})),
-        ("rename to", "FileRename", json!({"from": other.join("source"), "to": path})),
+        (
+            "rename from",
+            "FileRename",
+            json!({"from": path, "to": other.join("moved")}),
+        ),
+        (
+            "rename to",
+            "FileRename",
+            json!({"from": other.join("source"), "to": path}),
+        ),
     ];
     requests
         .into_iter()
@@ -34,7 +50,11 @@ fn ways(peer: &Peer, path: &str, other: &Path) -> Vec<(&'static str, Reply)> {
 #[track_caller]
 fn refused(reply: &Reply, what: &str) {
     let text = String::from_utf8_lossy(&reply.body);
-    assert!((400..500).contains(&reply.status), "{what}: {} {text}", reply.status);
+    assert!(
+        (400..500).contains(&reply.status),
+        "{what}: {} {text}",
+        reply.status
+    );
     assert!(!text.contains("outside\""), "{what}: {text}");
 }
 

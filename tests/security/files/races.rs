@@ -49,8 +49,13 @@ fn a_file_swapped_with_a_symlink_thousands_of_times_never_shows_the_outside() {
             for path in [&file, &folder.join("secret")] {
                 let read = site.peer.json("FileRead", &json!({"path": path}));
                 let stream = site.peer.get_file(path, "");
-                let written = site.peer.json("FileWrite", &json!({"path": folder.join("new"), "data": ""}));
-                let deleted = site.peer.json("FileDelete", &json!({"path": folder.join("new")}));
+                let written = site.peer.json(
+                    "FileWrite",
+                    &json!({"path": folder.join("new"), "data": ""}),
+                );
+                let deleted = site
+                    .peer
+                    .json("FileDelete", &json!({"path": folder.join("new")}));
                 for reply in [&written, &deleted] {
                     assert!(reply.status < 500, "{}", reply.json());
                 }
@@ -61,12 +66,21 @@ fn a_file_swapped_with_a_symlink_thousands_of_times_never_shows_the_outside() {
                 } else {
                     answered[1] += 1;
                 }
-                assert!(!stream.body.starts_with(b"outside"), "a download of the outside");
+                assert!(
+                    !stream.body.starts_with(b"outside"),
+                    "a download of the outside"
+                );
             }
         }
     });
-    assert!(rounds.load(Ordering::Relaxed) >= ROUNDS, "{rounds:?} rounds only");
-    assert!(answered.iter().all(|count| *count > 0), "one side was never seen: {answered:?}");
+    assert!(
+        rounds.load(Ordering::Relaxed) >= ROUNDS,
+        "{rounds:?} rounds only"
+    );
+    assert!(
+        answered.iter().all(|count| *count > 0),
+        "one side was never seen: {answered:?}"
+    );
     site.outside_is_untouched();
 }
 
@@ -90,7 +104,11 @@ fn a_granted_directory_that_was_replaced_is_refused_until_it_is_granted_anew() {
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         let reply = read();
-        assert!(reply.status != 200 || reply.bytes("data") == b"inside", "{}", reply.json());
+        assert!(
+            reply.status != 200 || reply.bytes("data") == b"inside",
+            "{}",
+            reply.json()
+        );
     }
     assert_eq!(read().code(), "failed_precondition");
 

@@ -50,15 +50,36 @@ fn no_spelling_of_a_path_leaves_the_granted_directory() {
         }
         site.outside_is_untouched();
     }
-    assert_eq!(fs::read_to_string(site.granted.join("source")).unwrap(), "inside");
+    assert_eq!(
+        fs::read_to_string(site.granted.join("source")).unwrap(),
+        "inside"
+    );
 }
 
 #[test]
 fn percent_codes_tildes_and_variables_are_literal_names() {
     let site = site("literal");
     let names = [
-        "%2e%2e", "..%2foutside", "%00", "~", "$HOME", "${HOME}", "file:", "-rf", "--", "*", "\\..\\x",
-        "a\nb", "a\r\nb", "\u{1b}[31m", "\u{202e}txt", "．．", "\"", "'", " ", "...",
+        "%2e%2e",
+        "..%2foutside",
+        "%00",
+        "~",
+        "$HOME",
+        "${HOME}",
+        "file:",
+        "-rf",
+        "--",
+        "*",
+        "\\..\\x",
+        "a\nb",
+        "a\r\nb",
+        "\u{1b}[31m",
+        "\u{202e}txt",
+        "．．",
+        "\"",
+        "'",
+        " ",
+        "...",
     ];
     for name in names {
         // A name that were decoded would lead elsewhere, where no such content is.
@@ -66,7 +87,9 @@ fn percent_codes_tildes_and_variables_are_literal_names() {
         let path = site.granted.join(name);
         let reply = site.peer.json("FileRead", &json!({"path": path}));
         assert_eq!(reply.bytes("data"), name.as_bytes(), "{name:?}");
-        let changed = site.peer.json("FileWrite", &json!({"path": path, "data": "b2s="}));
+        let changed = site
+            .peer
+            .json("FileWrite", &json!({"path": path, "data": "b2s="}));
         assert_eq!(changed.status, 200, "{name:?}: {}", changed.json());
         assert_eq!(fs::read_to_string(&path).unwrap(), "ok", "{name:?}");
     }
@@ -85,7 +108,10 @@ fn names_that_steer_a_terminal_or_a_log_stay_one_record() {
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(records[0]["target"], json!(path));
     let shown = site.yard.must(&["audit", "tail", "--lines", "200"]).text();
-    assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
+    assert!(
+        !shown.contains('\u{1b}') && !shown.contains('\u{202e}'),
+        "{shown:?}"
+    );
     assert!(!site.yard.log().contains('\u{202e}'));
 }
 
@@ -106,7 +132,9 @@ fn what_is_not_unicode_or_not_a_percent_code_is_a_bad_request() {
     }
     for code in ["%ff", "%c0%ae%c0%ae", "%", "%2", "%zz", "%u002e", "%00"] {
         for method in ["GET", "PUT"] {
-            let reply = site.peer.http(method, &format!("/files?path={granted}/{code}"), &[], b"");
+            let reply = site
+                .peer
+                .http(method, &format!("/files?path={granted}/{code}"), &[], b"");
             assert_eq!(reply.status, 400, "{method} {code}: {}", reply.json());
         }
     }
@@ -121,13 +149,20 @@ fn what_is_not_unicode_or_not_a_percent_code_is_a_bad_request() {
         assert_eq!(reply.status, 400, "{query}: {}", reply.json());
     }
     // Decoded once, as a percent code of a query is, and never twice.
-    let once = site.peer.http("GET", &format!("/files?path={granted}/%78"), &[], b"");
+    let once = site
+        .peer
+        .http("GET", &format!("/files?path={granted}/%78"), &[], b"");
     assert_eq!((once.status, once.body.as_slice()), (200, &b"inside"[..]));
-    let twice = site.peer.http("GET", &format!("/files?path={granted}/%2578"), &[], b"");
+    let twice = site
+        .peer
+        .http("GET", &format!("/files?path={granted}/%2578"), &[], b"");
     assert_eq!(twice.status, 404);
     let up = format!("/files?path={granted}/%2e%2e/%2e%2e/outside/unicode/secret");
     refused(&site.peer.http("GET", &up, &[], b""), "an encoded way up");
-    refused(&site.peer.http("PUT", &up, &[], b"owned"), "an encoded way up");
+    refused(
+        &site.peer.http("PUT", &up, &[], b"owned"),
+        "an encoded way up",
+    );
     site.outside_is_untouched();
 }
 
@@ -135,11 +170,20 @@ fn what_is_not_unicode_or_not_a_percent_code_is_a_bad_request() {
 fn names_and_paths_are_taken_up_to_the_kernels_limits_and_no_further() {
     let site = site("lengths");
     let granted = text(&site.granted);
-    let write = |path: &str| site.peer.json("FileWrite", &json!({"path": path, "data": "b2s="}));
+    let write = |path: &str| {
+        site.peer
+            .json("FileWrite", &json!({"path": path, "data": "b2s="}))
+    };
     assert_eq!(write(&format!("{granted}/{}", "n".repeat(255))).status, 200);
-    refused(&write(&format!("{granted}/{}", "n".repeat(256))), "256 bytes");
+    refused(
+        &write(&format!("{granted}/{}", "n".repeat(256))),
+        "256 bytes",
+    );
     // The limit is one of bytes, not of characters.
-    refused(&write(&format!("{granted}/{}", "é".repeat(128))), "256 bytes in 128 characters");
+    refused(
+        &write(&format!("{granted}/{}", "é".repeat(128))),
+        "256 bytes in 128 characters",
+    );
 
     let long = |length: usize| {
         let mut path = granted.to_owned();
@@ -163,11 +207,21 @@ fn names_and_paths_are_taken_up_to_the_kernels_limits_and_no_further() {
         }
     }
     let deep = format!("{granted}{}", "/d".repeat(1_000));
-    let made = site.peer.json("FileMkdir", &json!({"path": deep, "parents": true}));
+    let made = site
+        .peer
+        .json("FileMkdir", &json!({"path": deep, "parents": true}));
     assert!(made.status < 500, "{}", made.json());
-    refused(&site.peer.json("FileRead", &json!({"path": format!("{deep}/x")})), "1,000 components");
     refused(
-        &site.peer.json("FileRead", &json!({"path": format!("{granted}{}", "/..".repeat(1_000))})),
+        &site
+            .peer
+            .json("FileRead", &json!({"path": format!("{deep}/x")})),
+        "1,000 components",
+    );
+    refused(
+        &site.peer.json(
+            "FileRead",
+            &json!({"path": format!("{granted}{}", "/..".repeat(1_000))}),
+        ),
         "1,000 ways up",
     );
 }

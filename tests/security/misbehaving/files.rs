@@ -45,7 +45,11 @@ fn links_in_the_work_area_lead_nowhere_on_the_host() {
     let scene = Scene::enter();
     scene.commit_all(LINKS);
     let workspace = scene.workspace();
-    assert!(fs::symlink_metadata(workspace.join("shadow")).unwrap().is_symlink());
+    assert!(
+        fs::symlink_metadata(workspace.join("shadow"))
+            .unwrap()
+            .is_symlink()
+    );
     let device = |path: &std::path::Path| fs::metadata(path).unwrap().dev();
     // The quota is set on a file system of its own, and its links stay links.
     assert_ne!(device(&workspace), device(scene.yard.home().base()));

@@ -17,17 +17,23 @@ const MEMORY: &[Misdeed] = &[
 ];
 const PROCESSES: &[Misdeed] = &[
     Misdeed::new("fork_bomb", Ends::Refused).beside(),
-    Misdeed::new("fork_wildly", Ends::Defined).amount(3).beside(),
+    Misdeed::new("fork_wildly", Ends::Defined)
+        .amount(3)
+        .beside(),
     Misdeed::new("thread_bomb", Ends::Refused),
 ];
 const STORAGE: &[Misdeed] = &[
     Misdeed::new("fill_tmp", Ends::Refused),
-    Misdeed::new("fill_workspace", Ends::Refused).amount(512).timeout_ms(20_000),
+    Misdeed::new("fill_workspace", Ends::Refused)
+        .amount(512)
+        .timeout_ms(20_000),
     Misdeed::new("fill_shared_memory", Ends::Refused),
     Misdeed::new("make_many_files", Ends::Refused),
     Misdeed::new("open_many", Ends::Refused),
 ];
-const PROCESSORS: &[Misdeed] = &[Misdeed::new("burn_all_processors", Ends::Done).amount(2).beside()];
+const PROCESSORS: &[Misdeed] = &[Misdeed::new("burn_all_processors", Ends::Done)
+    .amount(2)
+    .beside()];
 
 #[test]
 fn output_is_cut_at_its_limit_and_costs_the_broker_nothing() {
@@ -36,10 +42,16 @@ fn output_is_cut_at_its_limit_and_costs_the_broker_nothing() {
     for called in scene.commit_all(OUTPUT) {
         let response = &called.response;
         assert!(response.truncated);
-        assert!(response.stdout.len() + response.stderr.len() <= 3 << 20, "it came whole");
+        assert!(
+            response.stdout.len() + response.stderr.len() <= 3 << 20,
+            "it came whole"
+        );
     }
     let after = scene.memory();
-    assert!(after < before + 64, "the broker grew from {before} to {after} MiB");
+    assert!(
+        after < before + 64,
+        "the broker grew from {before} to {after} MiB"
+    );
 }
 
 #[test]

@@ -57,7 +57,13 @@ struct Misdeed {
 
 impl Misdeed {
     const fn new(name: &'static str, ends: Ends) -> Self {
-        Self { name, amount: None, timeout_ms: 0, ends, beside: false }
+        Self {
+            name,
+            amount: None,
+            timeout_ms: 0,
+            ends,
+            beside: false,
+        }
     }
     const fn amount(mut self, amount: u64) -> Self {
         self.amount = Some(amount);
@@ -92,13 +98,22 @@ impl Scene {
         let uids = [ACT, BYSTANDER].map(|component| yard.component(component).uid());
         let container = container(&yard);
         let init = init(&container);
-        Self { yard, container, init, uids, _alone: alone }
+        Self {
+            yard,
+            container,
+            init,
+            uids,
+            _alone: alone,
+        }
     }
 
     /// Commits all of these, one after the other.
     #[track_caller]
     fn commit_all(&self, misdeeds: &[Misdeed]) -> Vec<Called> {
-        misdeeds.iter().map(|misdeed| self.commit(misdeed)).collect()
+        misdeeds
+            .iter()
+            .map(|misdeed| self.commit(misdeed))
+            .collect()
     }
 
     /// Commits one, judges its end, and looks at what it left.
@@ -109,10 +124,16 @@ impl Scene {
             args["amount"] = json!(amount);
         }
         let commit = || {
-            let called = self.yard.try_call(ACT, &args.to_string(), misdeed.timeout_ms);
+            let called = self
+                .yard
+                .try_call(ACT, &args.to_string(), misdeed.timeout_ms);
             called.unwrap_or_else(|status| panic!("{}: {status}", misdeed.name))
         };
-        let called = if misdeed.beside { self.beside(commit) } else { commit() };
+        let called = if misdeed.beside {
+            self.beside(commit)
+        } else {
+            commit()
+        };
         judge(misdeed, &called);
         self.look_around(misdeed.name);
         called
@@ -130,11 +151,16 @@ impl Scene {
                 ] {
                     let started = Instant::now();
                     self.yard.call(component, &args).data();
-                    assert!(started.elapsed() < Duration::from_secs(5), "`{component}` starves");
+                    assert!(
+                        started.elapsed() < Duration::from_secs(5),
+                        "`{component}` starves"
+                    );
                     answered += 1;
                 }
             }
-            misdeed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            misdeed
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -143,22 +169,40 @@ impl Scene {
     #[track_caller]
     fn look_around(&self, misdeed: &str) {
         let next = self.yard.call(ACT, &json!({"misdeed": "return_nothing"}));
-        assert_eq!(next.result, json!({"ok": true, "data": null}), "the call after {misdeed}");
-        within(Duration::from_secs(5), &format!("the end of all that {misdeed} began"), || {
-            self.left().is_empty()
-        });
+        assert_eq!(
+            next.result,
+            json!({"ok": true, "data": null}),
+            "the call after {misdeed}"
+        );
+        within(
+            Duration::from_secs(5),
+            &format!("the end of all that {misdeed} began"),
+            || self.left().is_empty(),
+        );
         assert_eq!(container(&self.yard), self.container, "{misdeed}");
-        assert_eq!(init(&self.container), self.init, "{misdeed}: the container began anew");
+        assert_eq!(
+            init(&self.container),
+            self.init,
+            "{misdeed}: the container began anew"
+        );
         let look = self.yard.call(BYSTANDER, &json!({"do": "look"}));
         assert_eq!(look.data()["disturbed"], json!(false), "{misdeed}");
         assert_eq!(look.data()["uid"], json!(self.uids[1]), "{misdeed}");
-        assert_eq!(look.data()["tmp"], json!([]), "{misdeed} left something in /tmp");
+        assert_eq!(
+            look.data()["tmp"],
+            json!([]),
+            "{misdeed} left something in /tmp"
+        );
     }
 
     /// Processes of the container that are neither its staff nor a spare, as the host sees them.
     fn left(&self) -> Vec<String> {
         let all = self.processes();
-        let name = |pid: u32| all.iter().find(|process| process.pid == pid).map(|found| found.name.as_str());
+        let name = |pid: u32| {
+            all.iter()
+                .find(|process| process.pid == pid)
+                .map(|found| found.name.as_str())
+        };
         let staff = |process: &&Process| {
             ["guest", "exe", "rumi-zygote"].contains(&process.name.as_str())
                 || process.name == "rumi-spare" && name(process.parent) == Some("rumi-zygote")
@@ -166,9 +210,17 @@ impl Scene {
         let strangers = all.iter().filter(|process| !staff(process));
         let mut left: Vec<_> = strangers.map(|process| format!("{process:?}")).collect();
         for uid in self.uids {
-            let of = |kind: &str| all.iter().filter(|p| p.uid == uid && p.name == kind).count();
+            let of = |kind: &str| {
+                all.iter()
+                    .filter(|p| p.uid == uid && p.name == kind)
+                    .count()
+            };
             if of("rumi-zygote") != 1 || of("rumi-spare") > 2 {
-                left.push(format!("{} interpreters, {} spares of {uid}", of("rumi-zygote"), of("rumi-spare")));
+                left.push(format!(
+                    "{} interpreters, {} spares of {uid}",
+                    of("rumi-zygote"),
+                    of("rumi-spare")
+                ));
             }
         }
         left
@@ -189,7 +241,8 @@ impl Scene {
 
     /// Resident memory of the broker, in MiB.
     fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.yard.pid())).expect("status");
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.yard.pid())).expect("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
         kib.expect("VmRSS") / 1024
@@ -212,7 +265,11 @@ impl Process {
             return None;
         }
         let status = read("status")?;
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+        let field = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
+        };
         // One that has ended and is not reaped yet runs no more.
         if field("State:")? == "Z" {
             return None;
@@ -255,7 +312,10 @@ fn judge(misdeed: &Misdeed, called: &Called) {
 #[track_caller]
 fn container(yard: &Yard) -> String {
     let packs = yard.ps();
-    let pack = packs.iter().find(|pack| pack.pack == "misbehaving").expect("it is up");
+    let pack = packs
+        .iter()
+        .find(|pack| pack.pack == "misbehaving")
+        .expect("it is up");
     assert_eq!(pack.state, "running", "{pack:?}");
     pack.container_id.clone()
 }
@@ -271,9 +331,21 @@ fn init(container: &str) -> u32 {
 fn every_misdeed_of_the_pack_is_in_its_readme_and_in_these_tables_and_nowhere_else() {
     let mut judged = Vec::new();
     for table in [
-        ends::ALL, answers::ALL, floods::ALL, processes::ALL, files::ALL, kernel::ALL, network::ALL, sockets::ALL,
+        ends::ALL,
+        answers::ALL,
+        floods::ALL,
+        processes::ALL,
+        files::ALL,
+        kernel::ALL,
+        network::ALL,
+        sockets::ALL,
     ] {
-        judged.extend(table.iter().flat_map(|part| part.iter()).map(|misdeed| misdeed.name.to_owned()));
+        judged.extend(
+            table
+                .iter()
+                .flat_map(|part| part.iter())
+                .map(|misdeed| misdeed.name.to_owned()),
+        );
     }
     let tables: BTreeSet<_> = judged.iter().cloned().collect();
     assert_eq!(tables.len(), judged.len(), "a misdeed is judged twice");
@@ -281,13 +353,24 @@ fn every_misdeed_of_the_pack_is_in_its_readme_and_in_these_tables_and_nowhere_el
     let pack = repository().join("docker/packs/misbehaving");
     let program = "import sys, json; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]); \
                    import act; print(json.dumps(sorted(act.MISDEEDS)))";
-    let code = Output::of(Command::new("python3").args(["-I", "-c", program]).arg(&pack)).ok().json();
+    let code = Output::of(
+        Command::new("python3")
+            .args(["-I", "-c", program])
+            .arg(&pack),
+    )
+    .ok()
+    .json();
     let code: BTreeSet<String> = serde_json::from_value(code).unwrap();
     assert_eq!(tables, code, "these tables and the code disagree");
 
     let readme = fs::read_to_string(pack.join("README.md")).unwrap();
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let rows = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     let named = rows.flat_map(|cell| cell.split('`').step_by(2));
-    let readme: BTreeSet<String> = named.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let readme: BTreeSet<String> = named
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
     assert_eq!(tables, readme, "these tables and README.md disagree");
 }

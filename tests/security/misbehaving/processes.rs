@@ -37,7 +37,12 @@ fn all_that_a_call_left_behind_dies_with_it() {
         scene.commit(misdeed);
         let beats = beats(&scene.workspace());
         sleep(Duration::from_millis(300));
-        assert_eq!(self::beats(&scene.workspace()), beats, "{} goes on", misdeed.name);
+        assert_eq!(
+            self::beats(&scene.workspace()),
+            beats,
+            "{} goes on",
+            misdeed.name
+        );
     }
     assert_eq!(beats(&scene.workspace()).len(), 3, "nothing was ever left");
 }
@@ -47,7 +52,11 @@ fn no_signal_reaches_another_component_or_another_call() {
     let scene = Scene::enter();
     for misdeed in STRUCK {
         let waited: Called = std::thread::scope(|scope| {
-            let wait = scope.spawn(|| scene.yard.call(BYSTANDER, &json!({"do": "wait", "seconds": 1.5})));
+            let wait = scope.spawn(|| {
+                scene
+                    .yard
+                    .call(BYSTANDER, &json!({"do": "wait", "seconds": 1.5}))
+            });
             sleep(Duration::from_millis(300));
             scene.commit(misdeed);
             wait.join().expect("the neighbour's call")
@@ -60,10 +69,16 @@ fn no_signal_reaches_another_component_or_another_call() {
 fn no_process_reads_another_or_takes_precedence_over_it() {
     let scene = Scene::enter();
     std::thread::scope(|scope| {
-        let leave = scope.spawn(|| scene.yard.call(BYSTANDER, &json!({"do": "leave", "seconds": 1.5})));
+        let leave = scope.spawn(|| {
+            scene
+                .yard
+                .call(BYSTANDER, &json!({"do": "leave", "seconds": 1.5}))
+        });
         sleep(Duration::from_millis(300));
         for name in ["read_processes", "raise_priority"] {
-            let called = scene.yard.call("misbehaving:tool:act", &json!({"misdeed": name}));
+            let called = scene
+                .yard
+                .call("misbehaving:tool:act", &json!({"misdeed": name}));
             assert_eq!(called.data()["achieved"], json!(false), "{called:?}");
         }
         leave.join().expect("the neighbour's call").data();

@@ -19,7 +19,10 @@ const REQUESTS: &[Misdeed] = &[
     Misdeed::new("speak_slowly", Ends::Refused).timeout_ms(20_000),
 ];
 const CONNECTIONS: &[Misdeed] = &[
-    Misdeed::new("hold_connections", Ends::Defined).amount(1000).timeout_ms(20_000).beside(),
+    Misdeed::new("hold_connections", Ends::Defined)
+        .amount(1000)
+        .timeout_ms(20_000)
+        .beside(),
     Misdeed::new("request_flood", Ends::Done).amount(2).beside(),
 ];
 const PASSED: &[Misdeed] = &[
@@ -51,7 +54,10 @@ fn malformed_huge_and_slow_requests_cost_the_broker_nothing() {
     let before = scene.memory();
     scene.commit_all(REQUESTS);
     let after = scene.memory();
-    assert!(after < before + 64, "the broker grew from {before} to {after} MiB");
+    assert!(
+        after < before + 64,
+        "the broker grew from {before} to {after} MiB"
+    );
 }
 
 #[test]
