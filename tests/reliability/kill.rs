@@ -67,7 +67,11 @@ fn two_hundred_kills_under_load_lose_no_acknowledged_decision_and_no_pack() {
         .lines()
         .map(str::to_owned)
         .collect();
-    assert!(acknowledged.len() > 200, "too little load: {}", acknowledged.len());
+    assert!(
+        acknowledged.len() > 200,
+        "too little load: {}",
+        acknowledged.len()
+    );
     let recorded: HashSet<String> = broker
         .audit()
         .iter()
@@ -77,9 +81,18 @@ fn two_hundred_kills_under_load_lose_no_acknowledged_decision_and_no_pack() {
     // The last line may have been cut when the load was ended.
     let whole = acknowledged.iter().filter(|id| id.len() == 16);
     let lost: Vec<_> = whole.filter(|id| !recorded.contains(*id)).collect();
-    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {} lost: {lost:?}",
+        lost.len(),
+        acknowledged.len()
+    );
     broker.packctl(&["audit", "verify"]).ok();
-    assert_eq!(self::containers(&broker), containers, "the pack was started anew");
+    assert_eq!(
+        self::containers(&broker),
+        containers,
+        "the pack was started anew"
+    );
     eventually("the pack to answer again", || answers(&broker));
 }
 
@@ -116,9 +129,16 @@ fn a_container_removed_behind_the_brokers_back_leaves_ps_within_a_second() {
     let broker = with_probe();
     let container = containers(&broker).pop().unwrap();
     Output::of(Command::new("docker").args(["rm", "--force", &container])).ok();
-    within(Duration::from_secs(1), "the pack to be shown as gone", || {
-        broker.ps().iter().all(|pack| pack.container_id != container)
-    });
+    within(
+        Duration::from_secs(1),
+        "the pack to be shown as gone",
+        || {
+            broker
+                .ps()
+                .iter()
+                .all(|pack| pack.container_id != container)
+        },
+    );
     broker.up(&["probe"]);
     assert!(answers(&broker));
 }
@@ -132,7 +152,11 @@ fn with_probe() -> Broker {
 }
 
 fn answers(broker: &Broker) -> bool {
-    let called = broker.try_call("probe:tool:do", &json!({"op": "echo", "args": [7]}).to_string(), 0);
+    let called = broker.try_call(
+        "probe:tool:do",
+        &json!({"op": "echo", "args": [7]}).to_string(),
+        0,
+    );
     called.is_ok_and(|called| called.result["ok"] == true)
 }
 
@@ -140,7 +164,13 @@ fn answers(broker: &Broker) -> bool {
 fn containers(broker: &Broker) -> Vec<String> {
     let label = format!("label=rumi.instance={}", broker.home().instance());
     let listed = Output::of(Command::new("docker").args([
-        "ps", "--all", "--no-trunc", "--format", "{{.ID}}", "--filter", &label,
+        "ps",
+        "--all",
+        "--no-trunc",
+        "--format",
+        "{{.ID}}",
+        "--filter",
+        &label,
     ]));
     listed.ok().stdout.lines().map(str::to_owned).collect()
 }
