@@ -202,8 +202,11 @@ impl Stage {
         if matches!(step, Step::Up) {
             self.containers = done.iter().map(|end| end.container_id.clone()).collect();
         }
-        if matches!(step, Step::Build) {
-            self.images = done.iter().map(|end| end.image_id.clone()).collect();
+        // `up` builds what was not built before; what is built is removed in the end.
+        for end in done.into_iter().filter(|end| !end.image_id.is_empty()) {
+            if !self.images.contains(&end.image_id) {
+                self.images.push(end.image_id);
+            }
         }
         Ok(elapsed)
     }
