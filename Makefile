@@ -39,7 +39,7 @@ test: ## Run every test, end to end ones against the real Docker engine included
 	@docker/base/build
 	cargo build --locked --workspace --bins
 	install -m 755 "$$(docker/guest/build)" "$(TARGET)/debug/rumi-guest"
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 	cd docker/sdk/python && python3 -m unittest discover -s tests
 
 .PHONY: bench

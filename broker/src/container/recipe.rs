@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io::{self, Seek as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bollard::{body_try_stream, query_parameters::BuildImageOptions};
@@ -20,6 +21,8 @@ use super::{
 
 /// Memory of one step of a build.
 const BUILD_MEMORY: i32 = 1 << 30;
+/// How often a build is tried whose cache is taken away under it.
+const ATTEMPTS: u32 = 4;
 /// Bytes handed to the engine at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -122,26 +125,46 @@ impl Recipe {
 }
 
 /// Runs the engine's builder and gives the image it made.
+///
+/// The engine's cache names images of earlier builds, and one of them may be removed by
+/// somebody else between being named and being used. That is no fault of the pack: such a
+/// build is run again.
 pub(super) async fn run_build(
     engine: &Engine,
     recipe: Recipe,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<ImageId, BuildError> {
-    let options = recipe.options();
-    let cache = |source| BuildError::Cache {
-        path: std::env::temp_dir(),
-        source,
-    };
-    let archive = tokio::task::spawn_blocking(move || recipe.archive());
-    let archive = archive
-        .await
-        .map_err(|error| cache(io::Error::other(error)))?
-        .map_err(cache)?;
-    let body = ReaderStream::with_capacity(tokio::fs::File::from_std(archive), CHUNK);
+    let recipe = Arc::new(recipe);
+    let mut attempt = 1;
+    loop {
+        let built = run_once(engine, &recipe, progress).await;
+        let vanished =
+            matches!(&built, Err(BuildError::Failed { output }) if cache_vanished(output));
+        if !vanished || attempt == ATTEMPTS {
+            return built;
+        }
+        attempt += 1;
+        progress("an image of the cache is gone; building again");
+    }
+}
+
+/// Whether the engine missed an image that it had named itself.
+fn cache_vanished(output: &str) -> bool {
+    let last = output.lines().next_back().unwrap_or_default();
+    let last = last.to_ascii_lowercase();
+    last.contains("unable to find image \"sha256:") || last.contains("no such image: sha256:")
+}
+
+async fn run_once(
+    engine: &Engine,
+    recipe: &Arc<Recipe>,
+    progress: &mut (dyn FnMut(&str) + Send),
+) -> Result<ImageId, BuildError> {
+    let body = body(Arc::clone(recipe)).await?;
     let mut tail = Tail::default();
     let mut image = None;
     let mut answers = std::pin::pin!(engine.docker().build_image(
-        options,
+        recipe.options(),
         None,
         Some(body_try_stream(body))
     ));
@@ -165,10 +188,41 @@ pub(super) async fn run_build(
             });
         }
     }
-    match image {
-        Some(id) => Ok(ImageId::new(&id)),
-        None => Err(BuildError::Failed {
+    image
+        .map(|id| ImageId::new(&id))
+        .ok_or_else(|| BuildError::Failed {
             output: tail.text(),
-        }),
+        })
+}
+
+/// The archive as a stream.
+async fn body(recipe: Arc<Recipe>) -> Result<ReaderStream<tokio::fs::File>, BuildError> {
+    let cache = |source| BuildError::Cache {
+        path: std::env::temp_dir(),
+        source,
+    };
+    let archive = tokio::task::spawn_blocking(move || recipe.archive())
+        .await
+        .map_err(|error| cache(io::Error::other(error)))?
+        .map_err(cache)?;
+    let file = tokio::fs::File::from_std(archive);
+    Ok(ReaderStream::with_capacity(file, CHUNK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cache_vanished;
+
+    #[test]
+    fn only_an_image_that_the_engine_named_itself_is_a_reason_to_build_again() {
+        for (output, again) in [
+            ("Step 3/12\nunable to find image \"sha256:1b49d8\"", true),
+            ("Step 3/12\nNo such image: sha256:1b49d8", true),
+            ("unable to find image \"sha256:1b49d8\"\nexit code 1", false),
+            ("pull access denied for nothing", false),
+            ("", false),
+        ] {
+            assert_eq!(cache_vanished(output), again, "{output}");
+        }
     }
 }
