@@ -1,8 +1,10 @@
 //! Workers and their warm spares: one pool a component, one process a call.
 
+mod admission;
 mod attach;
 mod call;
 mod frame;
+mod lending;
 mod pool;
 mod spare;
 

@@ -10,9 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use rumi_audit::Peer;
 use rumi_policy::ComponentId;
 use rumi_proto::v1::{self, worker_command::Command};
 use tokio::sync::{Notify, mpsc};
@@ -21,19 +18,11 @@ use tonic::Status;
 use super::{attach::command, spare::Spare};
 use crate::{
     caller::CallSlot,
-    container::{CALL_PREFIX, CallCgroup, ContainerCgroup},
+    container::{CALL_PREFIX, ContainerCgroup},
 };
 
 /// After this long an ordered spare is taken for lost and ordered again.
 const LOST_AFTER: Duration = Duration::from_secs(10);
-/// Longest pause between orders when spares keep failing.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often a waiting call looks again although nobody woke it.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// Names of calls' groups: components of one pack share a directory of groups, and so
-/// no two pools may give the same name.
-static GROUPS: AtomicU64 = AtomicU64::new(1);
 
 /// All that a pool must know of its tool.
 #[derive(Debug, Clone)]
@@ -59,33 +48,33 @@ pub struct ToolSpec {
 /// A component's pool.
 #[derive(Debug)]
 pub struct Pool {
-    me: Weak<Self>,
-    spec: ToolSpec,
-    cgroup: RwLock<Option<Arc<ContainerCgroup>>>,
-    state: Mutex<State>,
-    changed: Notify,
-    next: AtomicU64,
-    calls: AtomicU64,
+    pub(super) me: Weak<Self>,
+    pub(super) spec: ToolSpec,
+    pub(super) cgroup: RwLock<Option<Arc<ContainerCgroup>>>,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Notify,
+    pub(super) next: AtomicU64,
+    pub(super) calls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    worker: Option<Worker>,
-    ready: VecDeque<Spare>,
-    ordered: VecDeque<Instant>,
+pub(super) struct State {
+    pub(super) worker: Option<Worker>,
+    pub(super) ready: VecDeque<Spare>,
+    pub(super) ordered: VecDeque<Instant>,
     /// Spares that have come and are loading their tool.
-    loading: usize,
+    pub(super) loading: usize,
     /// Calls that wait for a spare.
-    waiting: usize,
-    slots: HashMap<String, Weak<CallSlot>>,
-    running: usize,
-    wiping: Option<u64>,
-    failures: u32,
-    last_failure: Option<String>,
+    pub(super) waiting: usize,
+    pub(super) slots: HashMap<String, Weak<CallSlot>>,
+    pub(super) running: usize,
+    pub(super) wiping: Option<u64>,
+    pub(super) failures: u32,
+    pub(super) last_failure: Option<String>,
 }
 
 #[derive(Debug)]
-struct Worker {
+pub(super) struct Worker {
     number: u64,
     commands: mpsc::Sender<Result<v1::WorkerCommand, Status>>,
 }
@@ -133,19 +122,6 @@ impl Drop for Attachment {
         drop(state);
         self.pool.changed.notify_waiters();
     }
-}
-
-/// Why no spare could be had.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoSpare {
-    #[error("no worker of `{component}` is attached; remedy: packctl up {pack}")]
-    Detached { component: String, pack: String },
-    #[error("`{component}` made no process for the call within {seconds} s{reason}")]
-    Slow {
-        component: String,
-        seconds: u64,
-        reason: String,
-    },
 }
 
 impl Pool {
@@ -252,7 +228,7 @@ impl Pool {
         if left { Place::Unknown } else { Place::Staff }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic ends one request; the state behind the lock is counted, never half-written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -321,169 +297,9 @@ impl Pool {
         }
     }
 
-    pub(super) fn spare_failed(&self, message: &str) {
-        let shown: String = message.chars().take(500).collect();
-        tracing::warn!(component = %self.spec.component, message = %shown.escape_default(), "a spare could not be made");
-        let mut state = self.state();
-        state.ordered.pop_front();
-        state.last_failure = Some(shown);
-        drop(state);
-        self.pause_then_order();
-    }
-
-    /// Orders again after a pause that grows while failures follow each other.
-    fn pause_then_order(&self) {
-        let pause = {
-            let mut state = self.state();
-            state.failures = state.failures.saturating_add(1);
-            Duration::from_millis(50)
-                .saturating_mul(1 << state.failures.min(8))
-                .min(LONGEST_PAUSE)
-        };
-        let me = self.me.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            if let Some(pool) = me.upgrade() {
-                pool.order();
-                pool.changed.notify_waiters();
-            }
-        });
-    }
-
     pub(super) fn printed(&self, line: &str) {
         let shown: String = line.chars().take(2000).collect();
         tracing::info!(component = %self.spec.component, line = %shown.escape_default(), "runner output");
-    }
-
-    /// Takes in a spare: into its cgroup first, then it may load foreign code.
-    pub(super) async fn admit(&self, peer: Peer, stream: TokioIo<Upgraded>) {
-        {
-            let mut state = self.state();
-            if state.ordered.pop_front().is_none() {
-                drop(state);
-                tracing::debug!(component = %self.spec.component, "refused a spare that was not ordered");
-                return;
-            }
-            state.loading += 1;
-        }
-        let admitted = self.admit_ordered(peer, stream).await;
-        {
-            let mut state = self.state();
-            state.loading = state.loading.saturating_sub(1);
-        }
-        match admitted {
-            Ok(spare) => {
-                let failed = spare.broken().is_some();
-                let mut state = self.state();
-                state.ready.push_back(spare);
-                if !failed {
-                    state.failures = 0;
-                    state.last_failure = None;
-                }
-                drop(state);
-                self.changed.notify_waiters();
-            }
-            Err(message) => self.spare_failed(&message),
-        }
-    }
-
-    async fn admit_ordered(&self, peer: Peer, stream: TokioIo<Upgraded>) -> Result<Spare, String> {
-        let container = self
-            .cgroup
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .ok_or("its container is not known yet")?;
-        let name = format!(
-            "{}-{}",
-            std::process::id(),
-            GROUPS.fetch_add(1, Ordering::Relaxed)
-        );
-        let slot = Arc::new(CallSlot::default());
-        {
-            let mut state = self.state();
-            state.slots.retain(|_, slot| slot.strong_count() > 0);
-            state.slots.insert(name.clone(), Arc::downgrade(&slot));
-        }
-        let (memory, pids) = (self.spec.memory_bytes, self.spec.pids);
-        // Moving a process between cgroups may take milliseconds when the kernel is cold.
-        let cgroup = tokio::task::spawn_blocking(move || {
-            let cgroup = CallCgroup::create(&container, &name, memory, pids)?;
-            cgroup.add(i32::try_from(peer.pid).unwrap_or(0))?;
-            Ok::<_, crate::container::CgroupError>(cgroup)
-        })
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())?;
-        Spare::prepare(stream, cgroup, slot, &self.spec)
-            .await
-            .map_err(|error| error.to_string())
-    }
-
-    /// Hands out a live spare, waiting for one up to `patience`.
-    pub(super) async fn take(&self, patience: Duration) -> Result<Spare, NoSpare> {
-        self.state().waiting += 1;
-        let taken = self.wait_for_spare(patience).await;
-        {
-            let mut state = self.state();
-            state.waiting = state.waiting.saturating_sub(1);
-        }
-        // Only now, so that the call that has its spare is not counted as one that waits.
-        self.order();
-        taken
-    }
-
-    async fn wait_for_spare(&self, patience: Duration) -> Result<Spare, NoSpare> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(spare) = self.try_take() {
-                return Ok(spare);
-            }
-            self.order();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.no_spare(patience));
-            }
-            drop(tokio::time::timeout(left.min(LOOK_AGAIN), changed).await);
-        }
-    }
-
-    fn try_take(&self) -> Option<Spare> {
-        let mut state = self.state();
-        // What the last call left in /tmp is being deleted; the next must not see it.
-        if state.wiping.is_some() {
-            return None;
-        }
-        while let Some(mut spare) = state.ready.pop_front() {
-            if spare.alive() {
-                state.running += 1;
-                return Some(spare);
-            }
-        }
-        None
-    }
-
-    fn no_spare(&self, patience: Duration) -> NoSpare {
-        let component = self.spec.component.to_string();
-        let state = self.state();
-        if state.worker.is_none() {
-            return NoSpare::Detached {
-                component,
-                pack: self.spec.component.pack().to_string(),
-            };
-        }
-        NoSpare::Slow {
-            component,
-            seconds: patience.as_secs(),
-            reason: state
-                .last_failure
-                .as_ref()
-                .map(|message| format!(": {message}"))
-                .unwrap_or_default(),
-        }
     }
 
     /// One call has ended and all its processes with it.
