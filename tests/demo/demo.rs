@@ -45,8 +45,12 @@ fn programs() -> PathBuf {
 }
 
 fn demo(bin: &Path) -> Command {
-    let mut command = Command::new(repository().join("tests/demo/run"));
+    // A test that runs in the background was told to ignore SIGINT, and a shell that is told
+    // so from its start cannot change it.
+    let mut command = Command::new("env");
     command
+        .arg("--default-signal=INT")
+        .arg(repository().join("tests/demo/run"))
         .args(["--dir", DIRECTORY, "--bin"])
         .arg(bin)
         .env_remove("RUMI_HOME")
