@@ -196,17 +196,22 @@ fn a_broken_grant_denies_its_component_alone_and_is_named_with_its_line() {
         assert_eq!(reason(&broker, &broker.as_component(OTHER)), "", "{text}");
         let file = format!("grants/{COMPONENT}.json");
         broker.packctl(&["grant", "lint"]).exits(1).says(&[&file]);
-        let log = broker.log();
-        let refused = log.lines().rfind(|line| line.contains("refused")).unwrap();
-        assert!(
-            refused.contains(&file) && refused.contains(part),
-            "{text}: {refused}"
-        );
+        names_the_fault(&broker, &file, part);
         // Back to what is valid: it works at once, and nothing was lost.
         fs::write(home.grant_file(COMPONENT), &granted).unwrap();
         expect_soon(&broker, COMPONENT, "");
     }
     broker.packctl(&["grant", "lint"]).ok();
+}
+
+/// Waits for the line, because a file that is being written is read half-written, too.
+#[track_caller]
+fn names_the_fault(broker: &Broker, file: &str, part: &str) {
+    rumi_tests::eventually(&format!("`{file}` refused for {part}"), || {
+        let log = broker.log();
+        let refused = log.lines().rfind(|line| line.contains("refused"));
+        refused.is_some_and(|line| line.contains(file) && line.contains(part))
+    });
 }
 
 #[test]
@@ -235,12 +240,7 @@ fn a_broken_scope_denies_its_permission_and_no_other() {
             .packctl(&["grant", "lint"])
             .exits(1)
             .says(&["scopes/file_read.json"]);
-        let log = broker.log();
-        let refused = log.lines().rfind(|line| line.contains("refused")).unwrap();
-        assert!(
-            refused.contains("scopes/file_read.json") && refused.contains(part),
-            "{refused}"
-        );
+        names_the_fault(&broker, "scopes/file_read.json", part);
     }
     fs::remove_file(&path).unwrap();
     expect_soon(&broker, COMPONENT, "scope_invalid");
