@@ -159,7 +159,7 @@ fn grants(home: &Home, port: u16) {
             "terminal": {"enabled": true, "directories": [commands], "allowed_commands": []},
             "network": {
                 "enabled": true, "allowed_domains": ["granted.test"], "allowed_ports": [port],
-                "allowed_methods": ["GET"], "max_response_bytes": 3,
+                "methods": ["GET"], "max_response_bytes": 3,
             },
         }),
     );

@@ -170,7 +170,7 @@ fn network_rule(grant: &NetworkGrant, terms: &NetworkTerms) -> Result<NetworkRul
         domains: Domains::new(&grant.allowed_domains),
         ports,
         methods: grant
-            .allowed_methods
+            .methods
             .clone()
             .unwrap_or_else(|| terms.methods.clone()),
         timeout_ms: ceiling(grant.timeout_ms, terms.timeout_ms).value,

@@ -1,19 +1,20 @@
 //! Grants as an admin writes them.
 
+pub(crate) mod network;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::host::{Domain, Port};
 use crate::ids::{ComponentId, EnvKey};
 use crate::json::{Fields, JsonError, Node};
-use crate::method::HttpMethod;
 use crate::path::AbsPath;
 use crate::pattern::Pattern;
 use crate::permission::Permission;
 use crate::problem::Problem;
 use crate::spelling::{SpellingError, text_type};
+pub use network::{DomainEntry, NetworkGrant};
 
 /// What one component was given.
 #[derive(Clone, Debug)]
@@ -69,20 +70,6 @@ pub struct TerminalGrant {
     pub max_output_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct NetworkGrant {
-    pub enabled: bool,
-    pub allowed_domains: Vec<DomainEntry>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allowed_ports: Option<Vec<u16>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allowed_methods: Option<Vec<HttpMethod>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_response_bytes: Option<u64>,
 }
 
 impl Grant {
@@ -183,7 +170,7 @@ impl Permissions {
                 Permission::FileWrite => permissions.file_write = Some(read_file(inner, wish)?),
                 Permission::EnvRead => permissions.env_read = Some(read_env(inner, wish)?),
                 Permission::Terminal => permissions.terminal = Some(read_terminal(inner, wish)?),
-                Permission::Network => permissions.network = Some(read_network(inner, wish)?),
+                Permission::Network => permissions.network = Some(network::read(inner, wish)?),
             }
         }
         fields.finish()?;
@@ -246,34 +233,6 @@ fn read_terminal(mut fields: Fields, wish: Wish) -> Result<TerminalGrant, JsonEr
     Ok(grant)
 }
 
-fn read_network(mut fields: Fields, wish: Wish) -> Result<NetworkGrant, JsonError> {
-    let grant = NetworkGrant {
-        enabled: enabled(&mut fields, wish)?,
-        allowed_domains: required_list(&mut fields, "allowed_domains")?,
-        allowed_ports: ports(&mut fields, "allowed_ports")?,
-        allowed_methods: fields.list("allowed_methods")?,
-        timeout_ms: fields.number("timeout_ms", u64::MAX)?,
-        max_response_bytes: fields.number("max_response_bytes", u64::MAX)?,
-    };
-    fields.finish()?;
-    Ok(grant)
-}
-
-/// A list of ports as JSON numbers.
-pub(crate) fn ports(fields: &mut Fields, key: &'static str) -> Result<Option<Vec<u16>>, JsonError> {
-    fields.list_with(key, |node| {
-        let number = match &node {
-            Node::Number(number) => number.as_u64(),
-            _ => None,
-        };
-        let port = number
-            .and_then(|number| u16::try_from(number).ok())
-            .and_then(Port::new);
-        port.map(Port::get)
-            .ok_or_else(|| "a port must be a number from 1 to 65535".to_owned())
-    })
-}
-
 /// A program a terminal may run: the name of one in the sandbox image, or an absolute path there.
 #[derive(Clone)]
 pub struct Command {
@@ -308,52 +267,5 @@ impl Command {
 
     pub fn is_path(&self) -> bool {
         self.text.starts_with('/')
-    }
-}
-
-/// An entry of `allowed_domains`: a domain, for the grant's ports or for one port of its own.
-#[derive(Clone)]
-pub struct DomainEntry {
-    text: Arc<str>,
-    domain: Domain,
-    port: Option<Port>,
-}
-text_type!(DomainEntry);
-
-impl DomainEntry {
-    fn parse(text: &str) -> Result<Self, SpellingError> {
-        let refuse = |why: &str| SpellingError::new("an allowed domain", text, why);
-        let (domain, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, port) = rest
-                .split_once("]:")
-                .ok_or_else(|| refuse("after `]` a port must follow, as in `[2001:db8::1]:443`"))?;
-            if !host.contains(':') {
-                return Err(refuse("only an ipv6 address stands in brackets"));
-            }
-            (host, Some(port))
-        } else {
-            match text.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (text, None),
-            }
-        };
-        let domain: Domain = domain
-            .parse()
-            .map_err(|error: SpellingError| refuse(error.why()))?;
-        let port = port.map(str::parse).transpose();
-        let port = port.map_err(|error: SpellingError| refuse(error.why()))?;
-        Ok(Self {
-            text: text.into(),
-            domain,
-            port,
-        })
-    }
-
-    pub fn domain(&self) -> &Domain {
-        &self.domain
-    }
-
-    pub fn port(&self) -> Option<Port> {
-        self.port
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::grant::{Command, ports};
+use crate::grant::Command;
+use crate::grant::network::ports;
 use crate::host::{Domain, Port};
 use crate::json::{Fields, JsonError, Node};
 use crate::method::HttpMethod;
@@ -222,7 +223,7 @@ fn read_network(defaults: &mut Fields, limits: &mut Fields) -> Result<NetworkTer
             || vec![Port::HTTPS],
             |ports| ports.into_iter().filter_map(Port::new).collect(),
         ),
-        methods: defaults.list("allowed_methods")?.unwrap_or_else(usual),
+        methods: defaults.list("methods")?.unwrap_or_else(usual),
         timeout_ms: bound(defaults, limits, "timeout_ms", 30_000)?,
         max_response_bytes: bound(defaults, limits, "max_response_bytes", 64 << 20)?,
         limits: Arc::new(NetworkLimits {

@@ -222,8 +222,8 @@ fn every_other_fault_names_its_field() {
             "permissions.network.allowed_ports[0]",
         ),
         (
-            r#"{"network": {"enabled": true, "allowed_domains": [], "allowed_methods": ["get"]}}"#,
-            "permissions.network.allowed_methods[0]",
+            r#"{"network": {"enabled": true, "allowed_domains": [], "methods": ["get"]}}"#,
+            "permissions.network.methods[0]",
         ),
         (&long, "permissions.env_read.allowed_keys"),
     ];

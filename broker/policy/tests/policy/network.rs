@@ -94,7 +94,7 @@ fn remedies_name_host_and_port() {
 #[test]
 fn methods() {
     let set = policy(
-        r#"{"network": {"enabled": true, "allowed_domains": ["a.example"], "allowed_methods": ["GET"]}}"#,
+        r#"{"network": {"enabled": true, "allowed_domains": ["a.example"], "methods": ["GET"]}}"#,
     );
     let method = |method| NetworkAsk::parse(method, "https://a.example/").unwrap();
     assert_eq!(reason(&ask::<Network>(&set, method("GET"))), "ok");

@@ -86,7 +86,7 @@ fn schemas_accept_what_the_parser_accepts() {
             true,
         ),
         (
-            r#"{"network": {"enabled": true, "allowed_domains": ["*.a.b", "[::1]:80"], "allowed_ports": [1], "allowed_methods": ["GET"]}}"#,
+            r#"{"network": {"enabled": true, "allowed_domains": ["*.a.b", "[::1]:80"], "allowed_ports": [1], "methods": ["GET"]}}"#,
             true,
         ),
         (r#"{"network": {"enabled": true, "domains": []}}"#, false),

@@ -67,7 +67,7 @@ impl<'a> Wish<'a> {
                 "enabled": true,
                 "allowed_domains": [ask.host().to_string()],
                 "allowed_ports": [ask.port().get()],
-                "allowed_methods": [self.method],
+                "methods": [self.method],
                 "timeout_ms": self.timeout_ms,
                 "max_response_bytes": self.max_response_bytes,
             }},
