@@ -157,7 +157,7 @@ fn a_missing_pack_or_component_is_named_with_what_helps() {
     for verb in ["build", "up"] {
         broker
             .packctl(&[verb, "absent"])
-            .exits(1)
+            .exits(4)
             .says(&["there is no pack `absent`", "packctl init absent"]);
     }
     for (arguments, says) in [

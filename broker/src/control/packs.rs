@@ -69,15 +69,20 @@ impl ControlService {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
-    /// A mistyped name must not pass for a pack that is down already.
-    fn exist(&self, wanted: &[PackId]) -> Result<(), Status> {
+    /// A mistyped name is not a pack that failed, nor one that is down already.
+    fn exist(&self, wanted: &[PackId], step: Step) -> Result<(), Status> {
         let packs = self.packs.broker().layout().packs();
         let unknown = wanted.iter().find(|pack| {
             !packs.join(pack.as_str()).is_dir()
                 && self.packs.shown(std::slice::from_ref(pack)).is_empty()
         });
         match unknown {
-            Some(pack) => Err(Status::not_found(format!("there is no pack `{pack}`"))),
+            Some(pack) if matches!(step, Step::Down) => {
+                Err(Status::not_found(format!("there is no pack `{pack}`")))
+            }
+            Some(pack) => Err(Status::not_found(format!(
+                "there is no pack `{pack}`; remedy: packctl init {pack}"
+            ))),
             None => Ok(()),
         }
     }
@@ -88,9 +93,7 @@ impl ControlService {
                 .iter()
                 .map(|name| pack_id(name))
                 .collect::<Result<_, _>>()?;
-            if matches!(step, Step::Down) {
-                self.exist(&wanted)?;
-            }
+            self.exist(&wanted, step)?;
             return Ok(wanted);
         }
         if matches!(step, Step::Down) {
