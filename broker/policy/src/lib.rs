@@ -26,6 +26,7 @@ mod scope;
 mod set;
 mod spelling;
 mod stamp;
+mod template;
 mod url;
 
 pub use addresses::Cidr;
@@ -58,3 +59,4 @@ pub use scope::Scope;
 pub use set::{MAX_FILE_BYTES, PolicySet, PolicySource, SourceFile};
 pub use spelling::SpellingError;
 pub use stamp::{PolicyHash, UnixMillis};
+pub use template::Template;

@@ -16,5 +16,6 @@ mod manifest;
 mod network;
 mod shipped;
 mod spellings;
+mod template;
 mod terminal;
 mod world;
