@@ -143,6 +143,32 @@ impl Layout {
         self.pack_run(&component.pack())
             .join(format!("{component}.sock"))
     }
+    /// The programs of a component's own, seen as the first directory of its `PATH`.
+    #[must_use]
+    pub fn component_programs(&self, component: &ComponentId) -> PathBuf {
+        self.pack_run(&component.pack())
+            .join("bin")
+            .join(component.name_in_path())
+    }
+    /// The certificate authorities that a component's programs are told to trust.
+    #[must_use]
+    pub fn component_ca(&self, component: &ComponentId) -> PathBuf {
+        self.pack_run(&component.pack())
+            .join("ca")
+            .join(format!("{component}.pem"))
+    }
+    /// Makes the directories that a component finds in its container.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn prepare_component(&self, component: &ComponentId) -> io::Result<()> {
+        let mut maker = fs::DirBuilder::new();
+        maker.recursive(true).mode(0o755);
+        if let Some(authorities) = self.component_ca(component).parent() {
+            maker.create(authorities)?;
+        }
+        maker.create(self.component_programs(component))
+    }
     /// Where checked directories are bound for terminal sandboxes.
     #[must_use]
     pub fn mounts(&self) -> PathBuf {

@@ -99,6 +99,12 @@ impl ComponentId {
     pub fn grant_file(&self) -> String {
         format!("{}.json", self.text)
     }
+
+    /// Name of a directory of this component that stands in a `PATH`, where a colon would end it.
+    /// No id has a dot, and so no two have the same name here.
+    pub fn name_in_path(&self) -> String {
+        self.text.replace(':', ".")
+    }
 }
 
 fn check_name(

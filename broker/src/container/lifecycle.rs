@@ -18,6 +18,7 @@ use super::{
     error::EngineError,
     hardening::{Access, GUEST, Logging, bind, host_config, no_healthcheck},
     labels::{self, ComponentUser, PackLabels, PackLimits},
+    surroundings::{environment, with_names},
 };
 
 /// Containers that are asked about at the same time.
@@ -340,16 +341,6 @@ impl Engine {
     }
 }
 
-fn environment(component: &ComponentId) -> Vec<String> {
-    vec![
-        format!("RUMI_SOCKET=/run/rumi/{component}.sock"),
-        format!("RUMI_COMPONENT={component}"),
-        "PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin".into(),
-        "HOME=/workspace".into(),
-        "LANG=C.UTF-8".into(),
-    ]
-}
-
 fn pack_body(engine: &Engine, spec: &PackSpec<'_>) -> Result<ContainerCreateBody, EngineError> {
     let first = spec
         .components
@@ -386,7 +377,7 @@ fn pack_body(engine: &Engine, spec: &PackSpec<'_>) -> Result<ContainerCreateBody
         labels: Some(labels.write(engine.instance())),
         stop_signal: Some("SIGTERM".into()),
         healthcheck: Some(no_healthcheck()),
-        host_config: Some(host_config(spec.limits, Logging::Kept, mounts)),
+        host_config: Some(with_names(host_config(spec.limits, Logging::Kept, mounts))),
         ..ContainerCreateBody::default()
     })
 }

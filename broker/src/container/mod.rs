@@ -19,6 +19,7 @@ mod programs;
 mod recipe;
 mod requirements;
 mod source;
+mod surroundings;
 mod terminal;
 mod throwaway;
 mod uids;

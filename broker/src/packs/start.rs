@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    os::unix::fs::DirBuilderExt as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -55,8 +54,8 @@ pub enum StartError {
     /// A socket could not be made.
     #[error(transparent)]
     Listener(#[from] ListenerError),
-    /// The socket directory could not be made.
-    #[error("cannot make the socket directory of `{pack}`")]
+    /// A directory that the container sees could not be made.
+    #[error("cannot make the directories of `{pack}` that its container sees")]
     Directory {
         /// The pack.
         pack: PackId,
@@ -243,15 +242,6 @@ impl Packs {
     /// Binds the sockets before the container starts, so that no worker finds none.
     pub(super) fn listen(&self, pack: &Pack, uids: &PackUids) -> Result<Listening, StartError> {
         let broker = &self.broker;
-        let directory = broker.layout().pack_run(&pack.manifest.id);
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&directory)
-            .map_err(|source| StartError::Directory {
-                pack: pack.manifest.id.clone(),
-                source,
-            })?;
         let mut pools = HashMap::new();
         let mut identities = Vec::new();
         let mut listeners = Vec::new();
@@ -260,6 +250,11 @@ impl Packs {
             let Some(component) = component(pack, id) else {
                 continue;
             };
+            let prepared = broker.layout().prepare_component(id);
+            prepared.map_err(|source| StartError::Directory {
+                pack: pack.manifest.id.clone(),
+                source,
+            })?;
             let pool = Pool::new(pack.tool(component, broker.config()));
             let identity = Arc::new(Identity::new(id.clone()));
             listeners.push(Listener::serve(

@@ -93,6 +93,31 @@ print("core", __import__("resource").getrlimit(__import__("resource").RLIMIT_COR
 }
 
 #[tokio::test]
+async fn unmodified_software_finds_its_surroundings() {
+    let home = Home::new().await;
+    let up = home.up("around").await;
+    let code = r#"
+import socket
+print("names", [line for line in open("/etc/resolv.conf").read().splitlines() if line and not line.startswith('#')])
+for kind, address in ((socket.SOCK_DGRAM, ("127.0.0.1", 53)), (socket.SOCK_STREAM, ("127.64.0.9", 443))):
+    socket.socket(socket.AF_INET, kind).bind(address)
+    print("bound", address)
+try:
+    socket.create_connection(("192.0.2.1", 443), 5)
+except OSError as e:
+    print("beyond", e.strerror)
+"#;
+    let text = home.python(&up.container, "200002:200000", code).await;
+    let wanted = [
+        "names ['nameserver 127.0.0.1', 'options timeout:2 attempts:2']",
+        "bound ('127.0.0.1', 53)",
+        "bound ('127.64.0.9', 443)",
+        "beyond Network is unreachable",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted, "{text}");
+}
+
+#[tokio::test]
 async fn what_is_mounted_later_below_the_run_directory_appears() {
     let home = Home::new().await;
     let up = home.up("slave").await;
