@@ -13,11 +13,52 @@ pub struct Manifest {
     pub id: PackId,
     pub version: String,
     pub description: String,
+    /// What its image begins from.
+    pub base: Base,
     pub requirements: Requirements,
     pub limits: PackLimits,
     pub components: Vec<ComponentManifest>,
     /// What the pack would like to be granted. Asking grants nothing.
     pub requests: Vec<(ComponentId, Permissions)>,
+}
+
+/// The images that packs stand on, each with more in it than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Base {
+    /// Python and the core utilities.
+    #[default]
+    Base,
+    /// With curl and git.
+    Tools,
+    /// With Node.js as well.
+    Node,
+}
+
+impl Base {
+    /// Name of the image.
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::Base => "rumi-base:latest",
+            Self::Tools => "rumi-tools:latest",
+            Self::Node => "rumi-node:latest",
+        }
+    }
+}
+
+impl std::str::FromStr for Base {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "base" => Ok(Self::Base),
+            "tools" => Ok(Self::Tools),
+            "node" => Ok(Self::Node),
+            other => Err(format!(
+                "the base `{}` is not known; use `base`, `tools` or `node`",
+                excerpt(other)
+            )),
+        }
+    }
 }
 
 /// What a pack's virtual environment is made of.
@@ -132,6 +173,7 @@ impl Manifest {
         let id: PackId = fields.parsed("id")?;
         let version = line(&mut fields, "version", 64)?;
         let description = line(&mut fields, "description", 1000)?;
+        let base = fields.parsed_or_default("base")?;
         let requirements = read_requirements(&mut fields)?;
         let limits = read_limits(&mut fields)?;
         let components = read_components(&mut fields, &id)?;
@@ -141,6 +183,7 @@ impl Manifest {
             id,
             version,
             description,
+            base,
             requirements,
             limits,
             components,

@@ -48,9 +48,7 @@ pub enum EngineError {
         field: &'static str,
     },
     /// The image is not there.
-    #[error(
-        "there is no image `{reference}`; remedy: `make base` builds the base image, `packctl build` the packs'"
-    )]
+    #[error("there is no image `{reference}`; remedy: {}", builder_of(reference))]
     NoImage {
         /// As it was asked for.
         reference: String,
@@ -129,6 +127,19 @@ impl EngineError {
     /// Whether the engine said that the thing is in use or being removed.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Call { source, .. } if status(source) == Some(409))
+    }
+}
+
+/// How an image is made, by its name.
+fn builder_of(reference: &str) -> String {
+    let name = reference.strip_suffix(":latest").unwrap_or(reference);
+    match name {
+        "rumi-base" => "`make base` builds it".to_owned(),
+        "rumi-tools" | "rumi-node" => {
+            let kind = name.trim_start_matches("rumi-");
+            format!("`docker/base/build {kind}` builds it")
+        }
+        _ => "`make base` builds the base image, `packctl build` the packs'".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
-use rumi_policy::PackId;
+use rumi_policy::{PackId, manifest::Base};
 
 use super::{
     build_output::plain,
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::config::{BuildSettings, Config};
 
-/// What every pack's image begins from, unless its own Dockerfile says otherwise.
+/// What sandboxes run in. In a pack's own Dockerfile it stands for whatever the manifest's
+/// `base` names.
 pub(super) const BASE: &str = "rumi-base:latest";
 
 /// A pack to be built.
@@ -33,6 +34,8 @@ pub struct BuildRequest<'a> {
     pub pack: &'a PackId,
     /// Its directory on the host.
     pub directory: &'a Path,
+    /// What its image begins from.
+    pub base: Base,
     /// Name of its list of requirements within the directory.
     pub requirements: Option<&'a str>,
 }

@@ -18,12 +18,17 @@ use crate::config::BuildSettings;
 /// Raised when the way images are made changes, so that all are built again.
 const RECIPE_VERSION: &[u8] = b"rumi-content-1";
 
+/// Whether a Dockerfile means the base by this name, whichever the manifest chose.
+fn is_base(name: &str) -> bool {
+    name == BASE || BASE.strip_suffix(":latest") == Some(name)
+}
+
 /// All that an image is made from.
 pub(super) struct Source {
     pub(super) context: Context,
     pub(super) requirements: Option<Requirements>,
     own: Option<OwnDockerfile>,
-    /// Images that the own Dockerfile begins from; only the base where there is none.
+    /// What the own Dockerfile begins from, by the names it uses; only the base where there is none.
     images: HashMap<String, ImageId>,
     bundle: Option<Vec<u8>>,
     pub(super) networked: bool,
@@ -60,9 +65,14 @@ impl Source {
             .map_or_else(|| vec![BASE.to_owned()], OwnDockerfile::images);
         let mut images = HashMap::new();
         for name in names {
-            let found = engine.image_id(&name).await?;
+            let reference = if is_base(&name) {
+                request.base.image()
+            } else {
+                &name
+            };
+            let found = engine.image_id(reference).await?;
             let id = found.ok_or_else(|| EngineError::NoImage {
-                reference: name.clone(),
+                reference: reference.to_owned(),
             })?;
             images.insert(name, id);
         }

@@ -135,6 +135,7 @@ impl Packs {
         let request = BuildRequest {
             pack: &pack.manifest.id,
             directory: &pack.directory,
+            base: pack.manifest.base,
             requirements: match listed {
                 Requirements::File(file) => Some(file.as_str()),
                 Requirements::None | Requirements::Lines(_) => None,

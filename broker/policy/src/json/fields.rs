@@ -141,6 +141,20 @@ impl Fields {
             .map_err(|error: T::Err| self.error(key, error.to_string()))
     }
 
+    /// Like [`Self::parsed`], where the key may be absent.
+    pub(crate) fn parsed_or_default<T>(&mut self, key: &'static str) -> Result<T, JsonError>
+    where
+        T: FromStr + Default,
+        T::Err: std::fmt::Display,
+    {
+        let Some(node) = self.take(key) else {
+            return Ok(T::default());
+        };
+        let text = self.text(key, node)?;
+        text.parse()
+            .map_err(|error: T::Err| self.error(key, error.to_string()))
+    }
+
     /// A list of strings, each parsed; `None` when the key is absent. An entry that stands
     /// there twice is an error, because one of the two was meant to be something else.
     pub(crate) fn list<T>(&mut self, key: &'static str) -> Result<Option<Vec<T>>, JsonError>

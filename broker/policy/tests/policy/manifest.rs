@@ -1,6 +1,6 @@
 //! pack.json.
 
-use rumi_policy::manifest::{Manifest, Requirements, Runner};
+use rumi_policy::manifest::{Base, Manifest, Requirements, Runner};
 
 const FULL: &str = r#"{
   "$schema": "../pack.schema.json", "id": "notes", "version": "1.2.0", "description": "Summarises notes.",
@@ -54,6 +54,16 @@ fn a_full_manifest() {
     );
     let small = Manifest::parse(SMALL.as_bytes()).unwrap();
     assert_eq!(small.requirements, Requirements::None);
+    assert_eq!(small.base, Base::Base);
+    for (text, base, image) in [
+        ("base", Base::Base, "rumi-base:latest"),
+        ("tools", Base::Tools, "rumi-tools:latest"),
+        ("node", Base::Node, "rumi-node:latest"),
+    ] {
+        let with_base = SMALL.replacen('{', &format!(r#"{{"base": "{text}", "#), 1);
+        let chosen = Manifest::parse(with_base.as_bytes()).unwrap().base;
+        assert_eq!((chosen, chosen.image()), (base, image));
+    }
     let with_file = SMALL.replacen('{', r#"{"requirements": "requirements.txt", "#, 1);
     assert!(matches!(
         Manifest::parse(with_file.as_bytes()).unwrap().requirements,
@@ -75,6 +85,12 @@ fn faults_name_their_field() {
             r#""version": "1", "extra": 1"#,
             "extra",
         ),
+        (
+            r#""version": "1""#,
+            r#""version": "1", "base": "debian:12""#,
+            "base",
+        ),
+        (r#""version": "1""#, r#""version": "1", "base": 1"#, "base"),
         (
             r#""version": "1""#,
             r#""version": "1", "limits": {"memory": 1}"#,

@@ -10,6 +10,7 @@ use super::{
     Home,
 };
 use crate::config::Config;
+use rumi_policy::manifest::Base;
 
 async fn built(
     home: &Home,
@@ -21,6 +22,7 @@ async fn built(
     let request = BuildRequest {
         pack: &"demo".parse().unwrap(),
         directory: &directory,
+        base: Base::Base,
         requirements,
     };
     let result = build(
@@ -300,6 +302,7 @@ async fn requirements_can_be_listed_instead_of_lying_in_a_file() {
     let request = BuildRequest {
         pack: &id,
         directory: &directory,
+        base: Base::Base,
         requirements: None,
     };
     let config = Config::default();
@@ -313,4 +316,33 @@ async fn requirements_can_be_listed_instead_of_lying_in_a_file() {
     let image = built.await.unwrap().image;
     let code = "import os; print(os.path.exists('/opt/venv/lib/python3.11/site-packages/six.py'))";
     assert_eq!(inside(&home, &image, code).await, "True");
+}
+
+#[tokio::test]
+async fn the_chosen_base_stands_where_a_dockerfile_names_the_plain_one() {
+    let home = Home::new().await;
+    let directory = pack(&home);
+    fs::write(directory.join("Dockerfile"), "FROM rumi-base\n").unwrap();
+    let request = BuildRequest {
+        pack: &"demo".parse().unwrap(),
+        directory: &directory,
+        base: Base::Tools,
+        requirements: None,
+    };
+    let config = Config::default();
+    let state = home.directory.path();
+    let mut quiet = |_: &str| {};
+    let built = build(&home.engine, request, &config, state, &mut quiet).await;
+    let there = home.engine.image_id("rumi-tools:latest").await.unwrap();
+    if there.is_some() {
+        let code = "import shutil; print(shutil.which('git'))";
+        let found = inside(&home, &built.unwrap().image, code).await;
+        assert_eq!(found, "/usr/bin/git");
+    } else {
+        let text = built.unwrap_err().to_string();
+        assert!(
+            text.contains("`rumi-tools:latest`") && text.contains("`docker/base/build tools`"),
+            "{text}"
+        );
+    }
 }
