@@ -116,7 +116,7 @@ pub(crate) fn terminal(permit: &Permit<Terminal>) -> Sight<TerminalFound> {
                 .terms()
                 .allowed_commands()
                 .iter()
-                .filter_map(|command| in_image(command.as_str()).ok())
+                .map(|command| in_image(command.program().as_str()).ok())
                 .collect(),
             real_root: real(permit.terms().root().as_path())?,
             real_directory: real(directory)?,

@@ -152,6 +152,8 @@ fn terminal_rule(grant: &TerminalGrant, terms: &TerminalTerms) -> Result<Termina
     Ok(TerminalRule {
         roots: Roots::new(grant.directories.clone()),
         commands: grant.allowed_commands.clone(),
+        env: grant.env.clone().unwrap_or_default().into_iter().collect(),
+        mode: grant.mode,
         timeout_ms: ceiling(grant.timeout_ms, terms.timeout_ms).value,
         max_output_bytes: ceiling(grant.max_output_bytes, terms.max_output_bytes).value,
         memory_bytes: ceiling(grant.memory_mb, terms.memory_mb)

@@ -1,9 +1,9 @@
 //! Grants as an admin writes them.
 
 pub(crate) mod network;
+mod terminal;
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,8 +13,10 @@ use crate::path::AbsPath;
 use crate::pattern::Pattern;
 use crate::permission::Permission;
 use crate::problem::Problem;
-use crate::spelling::{SpellingError, text_type};
+use crate::spelling::SpellingError;
 pub use network::{DomainEntry, NetworkGrant};
+pub(crate) use terminal::Misfit;
+pub use terminal::{AllowedCommand, Command, TerminalGrant, TerminalMode};
 
 /// What one component was given.
 #[derive(Clone, Debug)]
@@ -57,19 +59,6 @@ pub struct EnvGrant {
     pub allowed_keys: Vec<EnvKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct TerminalGrant {
-    pub enabled: bool,
-    pub directories: Vec<AbsPath>,
-    pub allowed_commands: Vec<Command>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_output_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_mb: Option<u64>,
 }
 
 impl Grant {
@@ -169,7 +158,7 @@ impl Permissions {
                 Permission::FileRead => permissions.file_read = Some(read_file(inner, wish)?),
                 Permission::FileWrite => permissions.file_write = Some(read_file(inner, wish)?),
                 Permission::EnvRead => permissions.env_read = Some(read_env(inner, wish)?),
-                Permission::Terminal => permissions.terminal = Some(read_terminal(inner, wish)?),
+                Permission::Terminal => permissions.terminal = Some(terminal::read(inner, wish)?),
                 Permission::Network => permissions.network = Some(network::read(inner, wish)?),
             }
         }
@@ -218,54 +207,4 @@ fn read_env(mut fields: Fields, wish: Wish) -> Result<EnvGrant, JsonError> {
     };
     fields.finish()?;
     Ok(grant)
-}
-
-fn read_terminal(mut fields: Fields, wish: Wish) -> Result<TerminalGrant, JsonError> {
-    let grant = TerminalGrant {
-        enabled: enabled(&mut fields, wish)?,
-        directories: required_list(&mut fields, "directories")?,
-        allowed_commands: required_list(&mut fields, "allowed_commands")?,
-        timeout_ms: fields.number("timeout_ms", u64::MAX)?,
-        max_output_bytes: fields.number("max_output_bytes", u64::MAX)?,
-        memory_mb: fields.number("memory_mb", 1 << 20)?,
-    };
-    fields.finish()?;
-    Ok(grant)
-}
-
-/// A program a terminal may run: the name of one in the sandbox image, or an absolute path there.
-#[derive(Clone)]
-pub struct Command {
-    text: Arc<str>,
-}
-text_type!(Command);
-
-impl Command {
-    fn parse(text: &str) -> Result<Self, SpellingError> {
-        let refuse = |why: &str| SpellingError::new("a command", text, why);
-        if text.starts_with('/') {
-            let path: AbsPath = text
-                .parse()
-                .map_err(|error: SpellingError| refuse(error.why()))?;
-            if path.is_root() {
-                return Err(refuse("it is a directory"));
-            }
-        } else if text.is_empty() || text.len() > 255 {
-            return Err(refuse("a name has 1 to 255 bytes"));
-        } else if text.contains('/') {
-            return Err(refuse("it must be a bare name or an absolute path"));
-        } else if text.starts_with('-') || matches!(text, "." | "..") {
-            return Err(refuse("no program is called that"));
-        }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(refuse(
-                "it contains white space or a control character; arguments are not part of it",
-            ));
-        }
-        Ok(Self { text: text.into() })
-    }
-
-    pub fn is_path(&self) -> bool {
-        self.text.starts_with('/')
-    }
 }

@@ -45,7 +45,8 @@ pub use capability::terminal::{
 pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
 pub use denial::{Denial, Remedy};
 pub use grant::{
-    Command, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant, Permissions, TerminalGrant,
+    AllowedCommand, Command, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant, Permissions,
+    TerminalGrant, TerminalMode,
 };
 pub use host::{Domain, Host, Port, Scheme};
 pub use ids::{ComponentId, EnvKey, Kind, PackId};

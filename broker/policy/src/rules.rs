@@ -9,11 +9,12 @@ pub(crate) mod roots;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::grant::Command;
+use crate::grant::{AllowedCommand, Command, TerminalMode};
 use crate::host::{Domain, Port};
 use crate::ids::EnvKey;
 use crate::method::HttpMethod;
 use crate::reason::Reason;
+use crate::template::Template;
 use domains::Domains;
 use forbidden::Forbidden;
 use globs::Globs;
@@ -70,7 +71,9 @@ pub struct EnvRule {
 #[derive(Debug)]
 pub struct TerminalRule {
     pub(crate) roots: Roots,
-    pub(crate) commands: Vec<Command>,
+    pub(crate) commands: Vec<AllowedCommand>,
+    pub(crate) env: Vec<(EnvKey, Template)>,
+    pub(crate) mode: TerminalMode,
     pub(crate) timeout_ms: u64,
     pub(crate) max_output_bytes: u64,
     pub(crate) memory_bytes: u64,
@@ -102,6 +105,7 @@ pub(crate) struct EnvLimits {
 pub(crate) struct TerminalLimits {
     pub(crate) forbidden: Forbidden,
     pub(crate) forbidden_commands: Vec<Command>,
+    pub(crate) allow_host_mode: bool,
 }
 
 #[derive(Debug)]

@@ -196,6 +196,10 @@ fn read_terminal(
     protected: &[AbsPath],
 ) -> Result<TerminalTerms, JsonError> {
     let forbidden_commands: Vec<Command> = limits.list("forbidden_commands")?.unwrap_or_default();
+    let allow_host_mode = match limits.take("allow_host_mode") {
+        Some(node) => limits.bool("allow_host_mode", node)?,
+        None => false,
+    };
     Ok(TerminalTerms {
         timeout_ms: bound(defaults, limits, "timeout_ms", 30_000)?,
         max_output_bytes: bound(defaults, limits, "max_output_bytes", 1 << 20)?,
@@ -203,6 +207,7 @@ fn read_terminal(
         limits: Arc::new(TerminalLimits {
             forbidden: forbidden(limits, protected)?,
             forbidden_commands,
+            allow_host_mode,
         }),
     })
 }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use rumi_audit::Recorded;
-use rumi_policy::{AbsPath, Confirmed, Permit, Terminal, TerminalFound};
+use rumi_policy::{AbsPath, Confirmed, Permit, Terminal, TerminalFound, TerminalMode};
 use tokio_util::sync::CancellationToken;
 
 use super::files::open_for_terminal;
@@ -47,6 +47,12 @@ impl Handler<Terminal> for TerminalHandler {
     ) -> Result<(TerminalFound, Prepared), Refusal> {
         let ask = permit.get().ask();
         let terms = permit.get().terms();
+        if terms.mode() != TerminalMode::Sandbox || !terms.env().is_empty() {
+            return Err(Refusal::failed(
+                Failure::Precondition,
+                "this broker knows no `mode` and no `env` yet",
+            ));
+        }
         let opened = open_for_terminal(context, terms.root(), terms.relative(), ask.directory())?;
         let broker = context.broker;
         let (image, programs) = broker.sandbox_programs().await.map_err(|error| {
@@ -71,7 +77,7 @@ impl Handler<Terminal> for TerminalHandler {
             allowed: terms
                 .allowed_commands()
                 .iter()
-                .filter_map(|command| resolve(command.as_str()))
+                .map(|command| resolve(command.program().as_str()))
                 .collect(),
             real_root: opened.root.path().clone(),
             real_directory: opened.real_path,

@@ -10,13 +10,14 @@ use super::place::{forbidden, shown};
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
-use crate::grant::Command;
-use crate::ids::ComponentId;
+use crate::grant::{AllowedCommand, Command, Misfit, TerminalMode};
+use crate::ids::{ComponentId, EnvKey};
 use crate::path::AbsPath;
 use crate::permission::Permission;
 use crate::reason::Reason;
 use crate::rules::{Slot, TerminalLimits, TerminalRule};
 use crate::spelling::excerpt;
+use crate::template::Template;
 
 /// Marker of the permission `terminal`.
 #[derive(Debug)]
@@ -110,8 +111,17 @@ impl TerminalTerms {
         &self.relative
     }
 
-    pub fn allowed_commands(&self) -> &[Command] {
+    pub fn allowed_commands(&self) -> &[AllowedCommand] {
         &self.rule.commands
+    }
+
+    /// All of the command's environment.
+    pub fn env(&self) -> &[(EnvKey, Template)] {
+        &self.rule.env
+    }
+
+    pub fn mode(&self) -> TerminalMode {
+        self.rule.mode
     }
 
     /// What was asked for, but never more than what was granted.
@@ -132,9 +142,9 @@ impl TerminalTerms {
 pub struct TerminalFound {
     /// The program with all links resolved, in the sandbox's image.
     pub program: AbsPath,
-    /// The grant's allowed commands, resolved in the same way; those that are not in the image
-    /// are left out.
-    pub allowed: Vec<AbsPath>,
+    /// The grant's allowed commands, in their order and resolved in the same way; `None` for one
+    /// that is not there.
+    pub allowed: Vec<Option<AbsPath>>,
     /// What the kernel calls the opened root and the opened working directory.
     pub real_root: AbsPath,
     pub real_directory: AbsPath,
@@ -178,6 +188,13 @@ impl Judge for Terminal {
         rule: &Arc<TerminalRule>,
         ask: &TerminalAsk,
     ) -> Result<TerminalTerms, Denial> {
+        if rule.mode == TerminalMode::Host && !rule.limits.allow_host_mode {
+            let sentence = "commands on the host itself are out of bounds for every component";
+            return Err(Denial::new(Reason::ForbiddenByScope, sentence).with_detail(
+                "the grant says `\"mode\": \"host\"`, and the limits of scopes/terminal.json do not say \
+                 `\"allow_host_mode\": true`",
+            ));
+        }
         check_directory(&rule.limits, &ask.directory, &ask.directory)?;
         check_program(&rule.limits, ask, None)?;
         let Some((root, relative)) = rule.roots.above(&ask.directory).next() else {
@@ -228,9 +245,7 @@ impl Judge for Terminal {
             return Err(Denial::new(Reason::OutsideDirectory, sentence)
                 .with_detail(format!("it leads to `{}`", shown(&found.real_directory))));
         }
-        if !found.allowed.contains(&found.program) {
-            return Err(not_allowed(caller, limits, ask));
-        }
+        check_arguments(caller, ask, &terms.rule.commands, limits, found)?;
         if found.owner_uid == 0 {
             let sentence = format!(
                 "`{}` belongs to root, and a command runs as the owner of its directory",
@@ -278,6 +293,32 @@ fn check_program(
     }
 }
 
+/// Whether one of the entries for this very program takes these arguments.
+fn check_arguments(
+    caller: &ComponentId,
+    ask: &TerminalAsk,
+    commands: &[AllowedCommand],
+    limits: &TerminalLimits,
+    found: &TerminalFound,
+) -> Result<(), Denial> {
+    let arguments = ask.argv.get(1..).unwrap_or_default();
+    let mut misfit: Option<Misfit> = None;
+    for (command, resolved) in commands.iter().zip(&found.allowed) {
+        if resolved.as_ref() != Some(&found.program) {
+            continue;
+        }
+        match command.fit(arguments) {
+            Ok(()) => return Ok(()),
+            Err(other) => misfit = Some(misfit.map_or(other, |known| known.further(other))),
+        }
+    }
+    let Some(misfit) = misfit else {
+        return Err(not_allowed(caller, limits, ask));
+    };
+    let denial = Denial::new(Reason::CommandNotAllowed, misfit.sentence(&ask.argv));
+    Err(denial.with_remedy(grant_of_arguments(caller, limits, ask)))
+}
+
 fn not_allowed(caller: &ComponentId, limits: &TerminalLimits, ask: &TerminalAsk) -> Denial {
     let program = excerpt(ask.program.as_str());
     let sentence = format!("the command `{program}` was not granted to this component");
@@ -285,16 +326,42 @@ fn not_allowed(caller: &ComponentId, limits: &TerminalLimits, ask: &TerminalAsk)
 }
 
 fn grant_of(caller: &ComponentId, limits: &TerminalLimits, ask: &TerminalAsk) -> Option<Remedy> {
+    proposal(caller, limits, ask, ask.program.to_string())
+}
+
+fn proposal(
+    caller: &ComponentId,
+    limits: &TerminalLimits,
+    ask: &TerminalAsk,
+    command: String,
+) -> Option<Remedy> {
     if limits.forbidden.touches(&ask.directory).is_some()
         || check_program(limits, ask, None).is_err()
         || ask.directory.is_root()
     {
         return None;
     }
-    let values = [
-        ask.directory.to_string(),
-        "--command".to_owned(),
-        ask.program.to_string(),
-    ];
+    let values = [ask.directory.to_string(), "--command".to_owned(), command];
     Some(Remedy::grant_add(caller, Permission::Terminal, values))
+}
+
+/// The grant of exactly these arguments. An argument with a space in it cannot be written as
+/// one, and then no command is named.
+fn grant_of_arguments(
+    caller: &ComponentId,
+    limits: &TerminalLimits,
+    ask: &TerminalAsk,
+) -> Option<Remedy> {
+    let arguments = ask.argv.get(1..).unwrap_or_default();
+    let mut entry = ask.program.to_string();
+    for argument in arguments {
+        entry.push(' ');
+        entry.push_str(&globset::escape(argument));
+    }
+    // A check, and not hope: what is proposed must be taken, and must allow just this.
+    let command: AllowedCommand = entry.parse().ok()?;
+    if command.takes_anything() || command.fit(arguments).is_err() {
+        return None;
+    }
+    proposal(caller, limits, ask, entry)
 }

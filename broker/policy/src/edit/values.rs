@@ -1,7 +1,7 @@
 //! The values of a command line, list by list.
 
 use super::EditError;
-use crate::grant::{Command, DomainEntry};
+use crate::grant::{AllowedCommand, DomainEntry};
 use crate::host::Port;
 use crate::ids::EnvKey;
 use crate::json::Node;
@@ -53,7 +53,7 @@ pub(super) fn check(
     }
     commands
         .iter()
-        .try_for_each(|command| command.parse::<Command>().map(drop))?;
+        .try_for_each(|command| command.parse::<AllowedCommand>().map(drop))?;
     let lists = lists_of(permission).iter().copied();
     Ok(lists
         .map(|name| {

@@ -194,7 +194,7 @@ fn every_other_fault_names_its_field() {
             "permissions.file_read.exclude[0]",
         ),
         (
-            r#"{"terminal": {"enabled": true, "directories": [], "allowed_commands": ["ls -l"]}}"#,
+            r#"{"terminal": {"enabled": true, "directories": [], "allowed_commands": ["ls  -l"]}}"#,
             "permissions.terminal.allowed_commands[0]",
         ),
         (

@@ -1,8 +1,11 @@
 //! terminal.
 
-use rumi_policy::{Capability, Confirmed, Denial, PolicySet, Terminal, TerminalAsk, TerminalFound};
+use rumi_policy::{
+    AllowedCommand, Capability, Confirmed, Denial, PolicySet, Terminal, TerminalAsk, TerminalFound,
+    TerminalMode,
+};
 
-use crate::world::{ask, path, policy, reason, remedy};
+use crate::world::{ask, path, policy, policy_with_scope, reason, remedy, source};
 
 fn set() -> PolicySet {
     policy(
@@ -24,7 +27,7 @@ fn run(argv: &[&str], directory: &str) -> Result<TerminalAsk, Denial> {
 fn found(program: &str) -> TerminalFound {
     TerminalFound {
         program: path(program),
-        allowed: vec![path("/usr/bin/ls"), path("/usr/bin/git")],
+        allowed: vec![Some(path("/usr/bin/ls")), Some(path("/usr/bin/git"))],
         real_root: path("/srv/work"),
         real_directory: path("/srv/work"),
         owner_uid: 1000,
@@ -163,7 +166,7 @@ fn forbidden_commands_are_nobodys() {
         );
     }
     let alias = TerminalFound {
-        allowed: vec![path("/usr/bin/sudo")],
+        allowed: vec![Some(path("/usr/bin/sudo"))],
         ..found("/usr/bin/sudo")
     };
     let answer = ask::<Terminal>(&set, run(&["x"], "/srv/work").unwrap())
@@ -276,4 +279,174 @@ fn one_string_is_split_as_shlex_splits() {
     ] {
         assert_eq!(reason(&split(text)), "bad_request", "{text:?}");
     }
+}
+
+/// What becomes of `git ARGUMENTS` under these entries, all of which stand for the same program.
+fn fits(entries: &[&str], arguments: &[&str]) -> Result<Confirmed<Terminal>, Denial> {
+    let entries: Vec<String> = entries.iter().map(|entry| format!("{entry:?}")).collect();
+    let set = policy(&format!(
+        r#"{{"terminal": {{"enabled": true, "directories": ["/srv/work"], "allowed_commands": [{}]}}}}"#,
+        entries.join(", ")
+    ));
+    let mut argv = vec!["git"];
+    argv.extend(arguments);
+    let found = TerminalFound {
+        allowed: entries.iter().map(|_| Some(path("/usr/bin/git"))).collect(),
+        ..found("/usr/bin/git")
+    };
+    ask::<Terminal>(&set, run(&argv, "/srv/work").unwrap())
+        .unwrap()
+        .confirm(&found)
+}
+
+#[test]
+fn arguments_are_matched_one_glob_each() {
+    for (entry, arguments, allowed) in [
+        ("git", &["push", "--force"][..], true),
+        ("git **", &[], true),
+        ("git **", &["a", "b", "c"], true),
+        ("git log *", &["log", "a/b\nc d"], true),
+        ("git log *", &["log", ""], true),
+        ("git log *", &["log"], false),
+        ("git log *", &["log", "a", "b"], false),
+        ("git log *", &["logs", "a"], false),
+        ("git log **", &["log"], true),
+        ("git log **", &["log", "--", "x"], true),
+        ("git log **", &[], false),
+        (
+            "git --format=[a-z]* {x,y}",
+            &["--format=oneline", "y"],
+            true,
+        ),
+        ("git --format=[a-z]* {x,y}", &["--format=1", "y"], false),
+        ("git show HEAD~?", &["show", "HEAD~1"], true),
+        ("git show HEAD~?", &["show", "HEAD~12"], false),
+        ("git \\*", &["*"], true),
+        ("git \\*", &["x"], false),
+        // No glob is found in the middle of an argument.
+        ("git log", &["xlogx"], false),
+        ("git log", &["log\n"], false),
+        ("/usr/bin/git status", &["status"], true),
+    ] {
+        let answer = fits(&[entry], arguments);
+        assert_eq!(
+            answer.is_ok(),
+            allowed,
+            "{entry}: {arguments:?}: {answer:?}"
+        );
+        if !allowed {
+            assert_eq!(reason(&answer), "command_not_allowed");
+        }
+    }
+    assert!(fits(&["git log **", "git status"], &["status"]).is_ok());
+}
+
+#[test]
+fn a_refusal_names_the_argument_that_did_not_fit() {
+    for (entries, arguments, part) in [
+        (
+            &["git log *"][..],
+            &["push"][..],
+            "argument 1 of `git`, `push`,",
+        ),
+        (
+            &["git log -n*"],
+            &["log", "--all"],
+            "argument 2 of `git`, `--all`,",
+        ),
+        (
+            &["git log"],
+            &["log", "x\u{1b}"],
+            "argument 2 of `git`, `x\\u{1b}`, is one more",
+        ),
+        (&["git log *"], &["log"], "an argument 2, which is missing"),
+        // The entry that fits further is the one that was meant.
+        (
+            &["git push", "git log a"],
+            &["log", "b"],
+            "argument 2 of `git`, `b`,",
+        ),
+    ] {
+        let denial = fits(entries, arguments).unwrap_err();
+        assert!(denial.sentence.contains(part), "{denial}");
+    }
+    let denial = fits(&["git log"], &["log", "a*b"]).unwrap_err();
+    assert_eq!(
+        remedy(&denial),
+        "packctl grant add default:tool:my_tool terminal /srv/work --command 'git log a[*]b'"
+    );
+    let denial = fits(&["git log"], &["log", "a b"]).unwrap_err();
+    assert_eq!(remedy(&denial), "", "a space cannot be written");
+}
+
+#[test]
+fn strange_entries_are_refused() {
+    for entry in [
+        "",
+        " git",
+        "git ",
+        "git  log",
+        "git ** log",
+        "git [",
+        "git {a",
+        "git a\tb",
+        "a/b c",
+        "-x",
+        ". x",
+    ] {
+        assert!(entry.parse::<AllowedCommand>().is_err(), "{entry:?}");
+    }
+    let long = format!("git{}", " x".repeat(65));
+    assert!(long.parse::<AllowedCommand>().is_err());
+}
+
+#[test]
+fn the_environment_is_what_the_grant_lists() {
+    let with = |env: &str| {
+        PolicySet::compile(source(&format!(
+            r#"{{"terminal": {{"enabled": true, "directories": ["/srv/work"], "allowed_commands": ["ls"], "env": {env}}}}}"#
+        )))
+    };
+    let set = with(r#"{"LANG": "C.UTF-8", "TOKEN": "t-${secret:NAME}"}"#);
+    let permit = ask::<Terminal>(&set, run(&["ls"], "/srv/work").unwrap()).unwrap();
+    let env: Vec<String> = permit
+        .terms()
+        .env()
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    assert_eq!(env, ["LANG=C.UTF-8", "TOKEN=t-${secret:NAME}"]);
+    for (env, field) in [
+        (r#"{"A=B": "x"}"#, "permissions.terminal.env.A=B"),
+        (r#"{"A": 1}"#, "permissions.terminal.env.A"),
+        (r#"{"A": "${HOME}"}"#, "permissions.terminal.env.A"),
+        (r#"["A"]"#, "permissions.terminal.env"),
+    ] {
+        let set = with(env);
+        let problem = set
+            .problems()
+            .iter()
+            .find_map(|problem| problem.field.clone());
+        assert_eq!(problem.as_deref(), Some(field), "{env}");
+        assert_eq!(
+            reason(&ask::<Terminal>(&set, run(&["ls"], "/srv/work").unwrap())),
+            "grant_invalid"
+        );
+    }
+}
+
+#[test]
+fn the_host_is_nobodys_unless_the_scope_says_so() {
+    let grant = r#"{"terminal": {"enabled": true, "directories": ["/srv/work"], "allowed_commands": ["ls"], "mode": "host"}}"#;
+    let denial = ask::<Terminal>(&policy(grant), run(&["ls"], "/srv/work").unwrap()).unwrap_err();
+    assert_eq!(
+        (denial.reason.as_str(), remedy(&denial).as_str()),
+        ("forbidden_by_scope", "")
+    );
+    let scope = r#"{"version": "1.0", "description": "d", "default_config": {}, "limits": {"allow_host_mode": true}}"#;
+    let set = policy_with_scope(grant, "terminal", scope);
+    let permit = ask::<Terminal>(&set, run(&["ls"], "/srv/work").unwrap()).unwrap();
+    assert_eq!(permit.terms().mode(), TerminalMode::Host);
+    let set = PolicySet::compile(source(&grant.replace("host", "Host")));
+    assert!(set.problems()[0].message.contains("`sandbox` and `host`"));
 }

@@ -29,7 +29,8 @@ pub(crate) struct Add {
     #[arg(value_name = "VALUE")]
     values: Vec<String>,
 
-    /// A program the terminal may run: its name or its path; may be repeated
+    /// A program the terminal may run: its name or its path, and a glob for each argument where
+    /// not all are meant ('git log *'); may be repeated
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
 }

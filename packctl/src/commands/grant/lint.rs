@@ -1,9 +1,10 @@
 //! `packctl grant lint`
 
-use rumi_policy::{PolicySet, Problem};
+use rumi_policy::{Grant, PolicySet, Problem};
 use serde::Serialize;
 
 use super::{
+    commands,
     directories::{self, Remark},
     values,
 };
@@ -70,6 +71,8 @@ pub(crate) fn findings(context: &Context) -> Result<Vec<Finding>, Failure> {
             .filter_map(|directory| directories::remark(directory))
             .collect();
         remarks.extend(directories::unknown(context, component)?);
+        let terminal = set.grant(component).and_then(Grant::terminal);
+        remarks.extend(terminal.into_iter().flat_map(commands::remarks));
         for remark in remarks {
             findings.push(Finding::warning(&file.name, remark));
         }

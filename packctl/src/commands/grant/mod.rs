@@ -3,6 +3,7 @@
 mod add;
 mod change;
 mod check;
+mod commands;
 mod directories;
 mod in_force;
 mod lint;
