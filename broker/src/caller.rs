@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rumi_audit::Peer;
-use rumi_policy::{ComponentId, Permission};
+use rumi_policy::{ComponentId, Permission, PermissionName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ pub struct SeenDenial {
     /// Identifier of the audit record.
     pub record: String,
     /// The permission that was asked for.
-    pub permission: &'static str,
+    pub permission: std::borrow::Cow<'static, str>,
     /// What was asked for.
     pub target: String,
     /// Reason code.
@@ -154,9 +154,9 @@ impl Caller {
     }
     /// Waits until the component may begin one more effect. The place is kept by the
     /// effect and not by whoever asked for it, who may go away and ask again.
-    pub async fn place_for(&self, permission: Permission) -> Option<OwnedSemaphorePermit> {
+    pub async fn place_for(&self, permission: &PermissionName) -> Option<OwnedSemaphorePermit> {
         let places = match permission {
-            Permission::Terminal => &self.identity.commands,
+            PermissionName::BuiltIn(Permission::Terminal) => &self.identity.commands,
             _ => &self.identity.effects,
         };
         // Nobody closes the semaphores.

@@ -3,7 +3,7 @@
 //! The order is a compile-time fact. Only the policy crate makes a `Permit` and a
 //! `Confirmed`; only the audit crate wraps one in `Recorded`; a handler takes nothing else.
 
-use std::future::Future;
+use std::{borrow::Cow, future::Future};
 
 use rumi_audit::{Decision, Outcome, Recorded};
 use rumi_policy::{Capability, Confirmed, Denial, Permit, Reason};
@@ -190,7 +190,7 @@ pub async fn malformed(
         caller,
     };
     let asked = Described {
-        permission,
+        permission: permission.into(),
         action,
         target: String::new(),
     };
@@ -199,7 +199,7 @@ pub async fn malformed(
 
 /// What was asked, in the words of the log.
 struct Described {
-    permission: &'static str,
+    permission: Cow<'static, str>,
     action: &'static str,
     target: String,
 }
@@ -207,7 +207,7 @@ struct Described {
 impl Described {
     fn of<C: Capability>(ask: &C::Ask) -> Self {
         Self {
-            permission: C::PERMISSION.as_str(),
+            permission: C::permission(ask).into(),
             action: C::action(ask),
             target: C::target(ask).into_owned(),
         }
@@ -227,7 +227,7 @@ fn describe<'a>(
         container: caller.container(),
         peer: caller.peer(),
         invocation: caller.invocation().map(|invocation| invocation.id()),
-        permission: asked.permission,
+        permission: &asked.permission,
         action: asked.action,
         target: asked.target.as_bytes(),
         grant,
@@ -257,7 +257,7 @@ fn refuse(caller: &Caller, asked: &Described, denial: Denial, record: String) ->
     if let Some(invocation) = caller.invocation() {
         invocation.saw(SeenDenial {
             record: record.clone(),
-            permission: asked.permission,
+            permission: asked.permission.clone(),
             target: asked.target.clone(),
             reason: denial.reason.as_str(),
             remedy: denial

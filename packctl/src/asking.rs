@@ -6,9 +6,10 @@ use std::{
 };
 
 use rumi_policy::{
-    AbsPath, Capability, Cidr, ComponentId, Denial, EnvFound, EnvRead, EnvReadAsk, FileRead,
-    FileReadAction, FileReadAsk, FileWrite, FileWriteAction, FileWriteAsk, Network, NetworkAsk,
-    Permit, PolicySet, Reason, Terminal, TerminalAsk, UnixMillis, decide,
+    AbsPath, Capability, Cidr, ComponentId, Custom, CustomAsk, Denial, EnvFound, EnvRead,
+    EnvReadAsk, FileRead, FileReadAction, FileReadAsk, FileWrite, FileWriteAction, FileWriteAsk,
+    HandlerName, Network, NetworkAsk, Permit, PolicySet, Reason, Terminal, TerminalAsk, UnixMillis,
+    decide,
 };
 use serde::Serialize;
 
@@ -48,6 +49,7 @@ pub(crate) enum Question {
     EnvRead(EnvReadAsk),
     Terminal(TerminalAsk),
     Network(NetworkAsk),
+    Custom(CustomAsk),
     /// The words themselves are refused, which is an answer too.
     Refused(Denial),
 }
@@ -139,6 +141,20 @@ impl Question {
         }
     }
 
+    /// Whether the handler is loaded and takes these arguments is the broker's to say.
+    pub(crate) fn custom(handler: &HandlerName, args: &str) -> Result<Self, String> {
+        match serde_json::from_str(args) {
+            Ok(serde_json::Value::Object(_)) => Ok(Self::Custom(CustomAsk {
+                handler: handler.clone(),
+                bytes: u64::try_from(args.len()).unwrap_or(u64::MAX),
+                fingerprint: String::new(),
+                depth: 0,
+            })),
+            Ok(_) => Err("arguments of a handler are a JSON object, such as `{}`".to_owned()),
+            Err(error) => Err(format!("the arguments are not JSON: {error}")),
+        }
+    }
+
     /// What the policy says now, to the request and to what a handler would find.
     pub(crate) fn put(self, set: &PolicySet, component: &ComponentId, config: &Config) -> Answer {
         match self {
@@ -152,6 +168,20 @@ impl Question {
             Self::Network(ask) => answer::<Network>(set, component, ask, |permit| {
                 looking::network(permit, config.allowed_ranges.clone())
             }),
+            Self::Custom(ask) => {
+                let what = format!("call `{}`", ask.handler);
+                let answer = answer::<Custom>(set, component, ask, |_| Sight {
+                    found: None,
+                    note: Some("whether the handler is loaded: packctl handlers ls".to_owned()),
+                });
+                match answer.allowed() {
+                    true => Answer {
+                        sentence: format!("`{component}` may {what}"),
+                        ..answer
+                    },
+                    false => answer,
+                }
+            }
             Self::Refused(denial) => Answer::no(set, denial),
         }
     }

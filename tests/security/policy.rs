@@ -64,7 +64,7 @@ fn a_grant_file_that_is_not_valid_denies_its_component_and_no_other() {
         ),
         (
             "an unknown permission",
-            good.replace("\"file_read\"", "\"file_reed\"").into(),
+            good.replace("\"file_read\"", "\"File-Read\"").into(),
         ),
         ("a wrong type", good.replace("true", "\"true\"").into()),
         (

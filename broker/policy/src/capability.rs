@@ -5,6 +5,7 @@
 //! was allowed. Only this module makes a [`Permit`] or a [`Confirmed`], and neither can be
 //! cloned, so a handler that takes one acts once, on a request that was allowed.
 
+pub(crate) mod custom;
 pub(crate) mod env_read;
 pub(crate) mod file_read;
 pub(crate) mod file_write;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
 use crate::ids::ComponentId;
-use crate::permission::Permission;
+use crate::permission::PermissionName;
 use crate::reason::Reason;
 use crate::rules::Slot;
 use crate::set::{Entry, PolicySet};
@@ -36,9 +37,10 @@ pub enum FileKind {
     Other,
 }
 
-/// One of the five things a component may ask for, as a type.
+/// A thing a component may ask for, as a type: one of the five, or a custom handler's answer.
 pub trait Capability: Judge {
-    const PERMISSION: Permission;
+    /// The permission that it takes.
+    fn permission(ask: &Self::Ask) -> PermissionName;
 
     /// The name of what is asked, for the audit record.
     fn action(ask: &Self::Ask) -> &'static str;
@@ -64,7 +66,8 @@ pub(crate) mod sealed {
         type Confirmed: Debug + Send + Sync;
         type Rule;
 
-        fn slot(rights: &Rights) -> &Slot<Self::Rule>;
+        /// What the component has of it; nothing where its grant does not name it.
+        fn slot<'a>(rights: &'a Rights, ask: &Self::Ask) -> Option<&'a Slot<Self::Rule>>;
 
         fn ask(
             caller: &ComponentId,
@@ -174,16 +177,22 @@ pub fn decide<C: Capability>(
         }
         None => return Err(missing::<C>(set, caller, &ask)),
     };
-    let rule = match C::slot(rights) {
-        Slot::Ready(rule) => rule,
-        Slot::Missing => return Err(missing::<C>(set, caller, &ask)),
-        Slot::Disabled => {
+    let rule = match C::slot(rights, &ask) {
+        Some(Slot::Ready(rule)) => rule,
+        Some(Slot::Missing) | None => return Err(missing::<C>(set, caller, &ask)),
+        Some(Slot::Disabled) => {
             // No remedy: switching it on would also bring back everything else it lists.
-            let sentence = format!("`{}` is switched off for this component", C::PERMISSION);
+            let sentence = format!(
+                "`{}` is switched off for this component",
+                C::permission(&ask)
+            );
             return Err(Denial::new(Reason::Disabled, sentence));
         }
-        Slot::ScopeInvalid => {
-            let sentence = format!("`{}` has no valid scope, so nobody has it", C::PERMISSION);
+        Some(Slot::ScopeInvalid) => {
+            let sentence = format!(
+                "`{}` has no valid scope, so nobody has it",
+                C::permission(&ask)
+            );
             return Err(Denial::new(Reason::ScopeInvalid, sentence));
         }
     };
@@ -200,6 +209,6 @@ pub fn decide<C: Capability>(
 }
 
 fn missing<C: Capability>(set: &PolicySet, caller: &ComponentId, ask: &C::Ask) -> Denial {
-    let sentence = format!("this component has no grant for `{}`", C::PERMISSION);
+    let sentence = format!("this component has no grant for `{}`", C::permission(ask));
     Denial::new(Reason::NoGrant, sentence).with_remedy(C::remedy(set.scopes(), caller, ask))
 }

@@ -1,15 +1,18 @@
 //! From a grant and the scopes to the rules a request meets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::grant::{EnvGrant, FileGrant, Grant, NetworkGrant, TerminalGrant};
+use crate::grant::{CustomGrant, EnvGrant, FileGrant, Grant, NetworkGrant, TerminalGrant};
 use crate::host::Port;
+use crate::ids::HandlerName;
 use crate::json::JsonError;
 use crate::permission::Permission;
 use crate::rules::domains::Domains;
 use crate::rules::globs::Globs;
 use crate::rules::roots::Roots;
-use crate::rules::{Ceiling, EnvRule, FileRule, NetworkRule, Slot, TerminalRule};
+use crate::rules::{Ceiling, CustomRule, EnvRule, FileRule, NetworkRule, Slot, TerminalRule};
+use crate::scope::custom::CustomScope;
 use crate::scope::{Bound, EnvTerms, FileTerms, NetworkTerms, Scope, TerminalTerms, Terms};
 
 /// The effective rights of one component.
@@ -22,12 +25,15 @@ pub struct Rights {
     pub(crate) env_read: Slot<EnvRule>,
     pub(crate) terminal: Slot<TerminalRule>,
     pub(crate) network: Slot<NetworkRule>,
+    pub(crate) custom: BTreeMap<HandlerName, Slot<CustomRule>>,
 }
 
 /// The scopes that were read, each where its permission looks for it.
 #[derive(Debug, Default)]
 pub struct Scopes {
     list: Vec<Scope>,
+    /// Scopes of handlers; nothing where the file is not valid.
+    custom: BTreeMap<HandlerName, Option<CustomScope>>,
 }
 
 impl Scopes {
@@ -39,6 +45,14 @@ impl Scopes {
         self.list
             .iter()
             .find(|scope| scope.permission() == permission)
+    }
+
+    pub(crate) fn insert_custom(&mut self, name: HandlerName, scope: Option<CustomScope>) {
+        self.custom.insert(name, scope);
+    }
+
+    pub(crate) fn custom(&self, name: &HandlerName) -> Option<&CustomScope> {
+        self.custom.get(name)?.as_ref()
     }
 
     pub(crate) fn file(&self, permission: Permission) -> Option<&FileTerms> {
@@ -98,9 +112,44 @@ impl Rights {
                 scopes.network(),
                 network_rule,
             )?,
+            custom: grant
+                .custom()
+                .iter()
+                .map(|(name, grant)| (name.clone(), custom_slot(name, grant, scopes)))
+                .collect(),
             grant,
         })
     }
+}
+
+impl Rights {
+    /// Configurations of handlers that do not fit their scopes.
+    pub(crate) fn misfits(&self) -> impl Iterator<Item = JsonError> {
+        self.custom.iter().filter_map(|(name, slot)| match slot {
+            Slot::Ready(rule) => {
+                let why = rule.config.as_ref().err()?;
+                Some(JsonError::field(format!("permissions.{name}"), why.clone()))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// A configuration that does not fit its scope denies the handler and not the whole grant: the
+/// scope of a handler comes and goes with the handler.
+fn custom_slot(name: &HandlerName, grant: &CustomGrant, scopes: &Scopes) -> Slot<CustomRule> {
+    if !grant.enabled {
+        return Slot::Disabled;
+    }
+    let (merged, scoped) = match scopes.custom.get(name) {
+        Some(None) => return Slot::ScopeInvalid,
+        Some(Some(scope)) => (scope.effective(&grant.config), true),
+        None => (Ok(grant.config.clone()), false),
+    };
+    let config = merged
+        .map(|config| serde_json::Value::Object(config).to_string().into())
+        .map_err(|(key, message)| format!("`{key}`: {message}"));
+    Slot::Ready(Arc::new(CustomRule { config, scoped }))
 }
 
 fn slot<G, T, R>(

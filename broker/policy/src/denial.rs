@@ -1,7 +1,6 @@
 //! Refusals, and the commands that would lift them.
 
 use crate::ids::ComponentId;
-use crate::permission::Permission;
 use crate::reason::Reason;
 
 /// A refusal, with something for each of its readers.
@@ -52,7 +51,7 @@ pub struct Remedy {
 impl Remedy {
     pub(crate) fn grant_add(
         component: &ComponentId,
-        permission: Permission,
+        permission: impl std::fmt::Display,
         values: impl IntoIterator<Item = String>,
     ) -> Self {
         let mut words = vec![

@@ -3,12 +3,15 @@
 //! The order of keys stays, what a change does not concern stays, and a file that could not be
 //! read is refused rather than overwritten.
 
+mod custom;
 mod values;
+
+pub use custom::{add_custom, remove_custom};
 
 use crate::grant::Grant;
 use crate::ids::ComponentId;
 use crate::json::Node;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::problem::Problem;
 use crate::spelling::SpellingError;
 
@@ -47,8 +50,10 @@ pub enum EditError {
     )]
     Disabled {
         component: ComponentId,
-        permission: Permission,
+        permission: PermissionName,
     },
+    #[error("`--config` takes a JSON object: {0}")]
+    Config(String),
 }
 
 impl Change {
@@ -95,7 +100,7 @@ pub fn add(
         let component = component.clone();
         return Err(EditError::Disabled {
             component,
-            permission: change.permission,
+            permission: change.permission.into(),
         });
     }
     let new = permission.is_none();

@@ -1,19 +1,22 @@
 //! Grants as an admin writes them.
 
+pub(crate) mod custom;
 pub(crate) mod network;
 mod terminal;
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::ids::{ComponentId, EnvKey};
+use crate::ids::{ComponentId, EnvKey, HandlerName};
 use crate::json::{Fields, JsonError, Node};
 use crate::path::AbsPath;
 use crate::pattern::Pattern;
 use crate::permission::Permission;
 use crate::problem::Problem;
 use crate::spelling::SpellingError;
+pub use custom::CustomGrant;
 pub use network::{DomainEntry, NetworkGrant};
 pub(crate) use terminal::Misfit;
 pub use terminal::{AllowedCommand, Command, TerminalGrant, TerminalMode};
@@ -38,6 +41,9 @@ pub struct Permissions {
     pub terminal: Option<TerminalGrant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkGrant>,
+    /// By the handler's name. Handlers come and go, so that one that is not there is no mistake.
+    #[serde(flatten)]
+    pub custom: BTreeMap<HandlerName, CustomGrant>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -128,6 +134,10 @@ impl Grant {
     pub fn network(&self) -> Option<&NetworkGrant> {
         self.permissions.network.as_ref()
     }
+
+    pub fn custom(&self) -> &BTreeMap<HandlerName, CustomGrant> {
+        &self.permissions.custom
+    }
 }
 
 pub(crate) fn component_of(file_name: &str) -> Result<ComponentId, JsonError> {
@@ -162,7 +172,19 @@ impl Permissions {
                 Permission::Network => permissions.network = Some(network::read(inner, wish)?),
             }
         }
-        fields.finish()?;
+        for (key, node) in fields.drain() {
+            let name: HandlerName = key.parse().map_err(|error: SpellingError| {
+                let known = Permission::ALL.map(|known| format!("`{known}`")).join(", ");
+                let why = error.why();
+                let message = format!(
+                    "there is no such field; known here are {known} and names of handlers ({why})"
+                );
+                fields.error(&key, message)
+            })?;
+            let inner = Fields::open(fields.name(&key), node)?;
+            let grant = CustomGrant::read(inner, wish)?;
+            permissions.custom.insert(name, grant);
+        }
         Ok(permissions)
     }
 }

@@ -1,7 +1,8 @@
-//! Names of packs, components and environment keys.
+//! Names of packs, components, handlers and environment keys.
 
 use std::sync::Arc;
 
+use crate::permission::Permission;
 use crate::spelling::{SpellingError, text_type};
 
 /// Name of a pack: `[a-z0-9][a-z0-9_-]{0,47}`.
@@ -15,6 +16,68 @@ impl PackId {
     fn parse(text: &str) -> Result<Self, SpellingError> {
         check_name("a pack id", text, text, 48)?;
         Ok(Self { text: text.into() })
+    }
+}
+
+/// Packs that the broker makes of custom handlers; none of an admin's may be called so.
+const HANDLER_PREFIX: &str = "handler-";
+
+impl PackId {
+    /// Whether the name is kept for the pack of a handler.
+    pub fn is_reserved(&self) -> bool {
+        self.text.starts_with(HANDLER_PREFIX)
+    }
+}
+
+/// Name of a custom handler and of its permission: `[a-z][a-z0-9_]{0,39}`, and none of the five.
+#[derive(Clone)]
+pub struct HandlerName {
+    text: Arc<str>,
+}
+text_type!(HandlerName);
+
+impl HandlerName {
+    fn parse(text: &str) -> Result<Self, SpellingError> {
+        let refuse = |why: &str| Err(SpellingError::new("the name of a handler", text, why));
+        let Some(first) = text.bytes().next() else {
+            return refuse("it is empty");
+        };
+        if text.len() > 40 {
+            return refuse("it is longer than 40 characters");
+        }
+        if !first.is_ascii_lowercase() {
+            return refuse("it must begin with a lower-case letter");
+        }
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if !text.bytes().all(allowed) {
+            return refuse("only lower-case letters, digits and `_` are allowed");
+        }
+        if text.parse::<Permission>().is_ok() {
+            return refuse("that is a permission of the broker's own");
+        }
+        Ok(Self { text: text.into() })
+    }
+
+    /// The pack that the broker makes of it.
+    pub fn pack(&self) -> PackId {
+        PackId {
+            text: format!("{HANDLER_PREFIX}{}", self.text).into(),
+        }
+    }
+
+    /// The one component of that pack, which may have grants of its own.
+    pub fn component(&self) -> ComponentId {
+        let pack = self.pack();
+        ComponentId {
+            pack_len: pack.as_str().len(),
+            text: format!("{pack}:tool:execute").into(),
+            kind: Kind::Tool,
+        }
+    }
+
+    /// The handler that a pack was made of.
+    pub fn of_pack(pack: &PackId) -> Option<Self> {
+        pack.text.strip_prefix(HANDLER_PREFIX)?.parse().ok()
     }
 }
 

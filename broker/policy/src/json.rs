@@ -24,6 +24,15 @@ impl JsonError {
         }
     }
 
+    /// Line and message, for what is no file.
+    pub(crate) fn sentence(&self) -> String {
+        match (self.line, &self.field) {
+            (Some(line), _) => format!("line {line}: {}", self.message),
+            (None, Some(field)) => format!("`{field}`: {}", self.message),
+            (None, None) => self.message.clone(),
+        }
+    }
+
     pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             line: None,

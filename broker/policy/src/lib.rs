@@ -10,6 +10,7 @@ mod compile;
 mod denial;
 pub mod edit;
 mod grant;
+mod handler;
 mod host;
 mod id_hasher;
 mod ids;
@@ -30,6 +31,7 @@ mod template;
 mod url;
 
 pub use addresses::Cidr;
+pub use capability::custom::{Custom, CustomAsk, CustomFound, CustomTerms, HandlerState};
 pub use capability::env_read::{EnvFound, EnvRead, EnvReadAsk, EnvTerms};
 pub use capability::file_read::{
     FileRead, FileReadAction, FileReadAsk, FileReadFacts, FileReadFound, FileTerms,
@@ -45,18 +47,20 @@ pub use capability::terminal::{
 pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
 pub use denial::{Denial, Remedy};
 pub use grant::{
-    AllowedCommand, Command, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant, Permissions,
-    TerminalGrant, TerminalMode,
+    AllowedCommand, Command, CustomGrant, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant,
+    Permissions, TerminalGrant, TerminalMode,
 };
+pub use handler::{HandlerMeta, MAX_META_BYTES, MetaError, Mode};
 pub use host::{Domain, Host, Port, Scheme};
-pub use ids::{ComponentId, EnvKey, Kind, PackId};
+pub use ids::{ComponentId, EnvKey, HandlerName, Kind, PackId};
 pub use method::HttpMethod;
 pub use path::{AbsPath, RelPath};
 pub use pattern::Pattern;
-pub use permission::Permission;
+pub use permission::{Permission, PermissionName};
 pub use problem::Problem;
 pub use reason::Reason;
 pub use scope::Scope;
+pub use scope::custom::CustomScope;
 pub use set::{MAX_FILE_BYTES, PolicySet, PolicySource, SourceFile};
 pub use spelling::SpellingError;
 pub use stamp::{PolicyHash, UnixMillis};

@@ -90,6 +90,15 @@ pub struct NetworkRule {
     pub(crate) limits: Arc<NetworkLimits>,
 }
 
+/// A handler's configuration, merged once for all calls.
+#[derive(Debug)]
+pub struct CustomRule {
+    /// A JSON object; or why the grant's does not fit the scope.
+    pub(crate) config: Result<Box<str>, String>,
+    /// Whether there is a scope.
+    pub(crate) scoped: bool,
+}
+
 /// The scope's side of file rules.
 #[derive(Debug)]
 pub(crate) struct FileLimits {

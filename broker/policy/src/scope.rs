@@ -1,5 +1,7 @@
 //! Scopes: what may ever be asked, whatever a grant says.
 
+pub(crate) mod custom;
+
 use std::sync::Arc;
 
 use crate::grant::Command;
@@ -113,16 +115,7 @@ impl Scope {
         protected: &[AbsPath],
     ) -> Result<Self, JsonError> {
         let mut fields = Fields::open("", Node::parse(bytes)?)?;
-        if let Some(node) = fields.take("$schema") {
-            fields.text("$schema", node)?;
-        }
-        let version = fields.required_text("version")?;
-        if version != VERSION {
-            let shown = crate::spelling::excerpt(&version);
-            let message = format!("version `{shown}` is not known; this broker knows `{VERSION}`");
-            return Err(fields.error("version", message));
-        }
-        let description = fields.required_text("description")?;
+        let description = read_head(&mut fields)?;
         let mut defaults = Fields::open("default_config", fields.require("default_config")?)?;
         let mut limits = Fields::open("limits", fields.require("limits")?)?;
         let terms = match permission {
@@ -147,6 +140,20 @@ impl Scope {
             terms,
         })
     }
+}
+
+/// Reads what all scopes begin with, and gives the description.
+fn read_head(fields: &mut Fields) -> Result<String, JsonError> {
+    if let Some(node) = fields.take("$schema") {
+        fields.text("$schema", node)?;
+    }
+    let version = fields.required_text("version")?;
+    if version != VERSION {
+        let shown = crate::spelling::excerpt(&version);
+        let message = format!("version `{shown}` is not known; this broker knows `{VERSION}`");
+        return Err(fields.error("version", message));
+    }
+    fields.required_text("description")
 }
 
 fn bound(

@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 use crate::compile::{Rights, Scopes};
 use crate::grant::{Grant, component_of};
 use crate::id_hasher::ById;
-use crate::ids::ComponentId;
+use crate::ids::{ComponentId, HandlerName};
 use crate::json::JsonError;
 use crate::path::AbsPath;
 use crate::permission::Permission;
 use crate::problem::Problem;
 use crate::scope::Scope;
+use crate::scope::custom::CustomScope;
 use crate::stamp::PolicyHash;
 
 /// Largest policy file. Whoever reads the files need not read more than one byte beyond it.
@@ -79,11 +80,16 @@ impl PolicySet {
     fn load_scopes(&mut self, source: &PolicySource) {
         for file in &source.scopes {
             let path = format!("scopes/{}", file.name);
-            let scope = check_size(&path, file)
-                .and_then(|()| Scope::parse(&file.name, &file.bytes, &source.protected));
-            match scope {
-                Ok(scope) => self.scopes.insert(scope),
-                Err(problem) => self.problems.push(problem),
+            let stem = file.name.strip_suffix(".json").unwrap_or(&file.name);
+            if let Ok(handler) = stem.parse::<HandlerName>() {
+                self.load_custom_scope(&path, handler, file);
+            } else {
+                let scope = check_size(&path, file)
+                    .and_then(|()| Scope::parse(&file.name, &file.bytes, &source.protected));
+                match scope {
+                    Ok(scope) => self.scopes.insert(scope),
+                    Err(problem) => self.problems.push(problem),
+                }
             }
             self.files.push(path);
         }
@@ -101,6 +107,12 @@ impl PolicySet {
         }
     }
 
+    fn load_custom_scope(&mut self, path: &str, handler: HandlerName, file: &SourceFile) {
+        let scope = check_size(path, file).and_then(|()| CustomScope::parse(&handler, &file.bytes));
+        let scope = scope.map_err(|problem| self.problems.push(problem)).ok();
+        self.scopes.insert_custom(handler, scope);
+    }
+
     fn load_grant(&mut self, file: &SourceFile) {
         let path = format!("grants/{}", file.name);
         let rights = check_size(&path, file).and_then(|()| {
@@ -114,7 +126,17 @@ impl PolicySet {
             })
         });
         let entry = match rights {
-            Ok(rights) => Entry::Valid(Arc::new(rights)),
+            Ok(rights) => {
+                let misfits = rights.misfits();
+                self.problems.extend(misfits.map(|error| {
+                    Problem::new(
+                        &path,
+                        error,
+                        "correct it as the scope says; until then this handler is denied",
+                    )
+                }));
+                Entry::Valid(Arc::new(rights))
+            }
             Err(problem) => {
                 self.problems.push(problem);
                 Entry::Invalid
@@ -161,6 +183,11 @@ impl PolicySet {
             Entry::Valid(rights) => Some(&rights.grant),
             Entry::Invalid => None,
         }
+    }
+
+    /// The valid scope of a handler.
+    pub fn custom_scope(&self, handler: &HandlerName) -> Option<&CustomScope> {
+        self.scopes.custom(handler)
     }
 
     pub fn scope(&self, permission: Permission) -> Option<&Scope> {

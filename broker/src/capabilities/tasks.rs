@@ -24,7 +24,7 @@ impl Connection {
     {
         let broker = Arc::clone(&self.broker);
         let caller = self.caller.clone();
-        let place = self.caller.place_for(C::PERMISSION).await;
+        let place = self.caller.place_for(&C::permission(&ask)).await;
         let background = self.broker.background().clone();
         background
             .spawn(async move {

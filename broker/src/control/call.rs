@@ -125,7 +125,7 @@ fn response(report: CallReport, invocation: &Invocation) -> v1::CallResponse {
 fn wire(denial: SeenDenial) -> v1::CallDenial {
     v1::CallDenial {
         record: denial.record,
-        permission: denial.permission.to_owned(),
+        permission: denial.permission.into_owned(),
         target: denial.target,
         reason: denial.reason.to_owned(),
         remedy: denial.remedy,

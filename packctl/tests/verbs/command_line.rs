@@ -56,7 +56,30 @@ fn wrong_words_are_named_with_a_remedy_and_exit_2() {
         (&["logs", "p", "-n", "0"], "`0`", "hint: "),
         (
             &["grant", "add", "a:tool:b", "file_red", "/x"],
-            "`file_red` is not a value of `<PERMISSION>`",
+            "`file_red` is no permission of the broker's own",
+            "hint: did you mean `file_read`?",
+        ),
+        (
+            &["grant", "add", "a:tool:b", "../x"],
+            "`../x` is not a value of `<PERMISSION>`",
+            "hint: ",
+        ),
+        (
+            &["grant", "add", "a:tool:b", "clock", "--config", "[]"],
+            "`--config` takes a JSON object: this is a list",
+            "hint: ",
+        ),
+        (
+            &[
+                "grant",
+                "add",
+                "a:tool:b",
+                "file_read",
+                "/x",
+                "--config",
+                "{}",
+            ],
+            "`file_read` takes no `--config`",
             "hint: ",
         ),
         (

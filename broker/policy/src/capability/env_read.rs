@@ -8,7 +8,7 @@ use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
 use crate::ids::{ComponentId, EnvKey};
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::{EnvLimits, EnvRule, Slot};
 
@@ -60,7 +60,9 @@ pub struct EnvFound {
 }
 
 impl Capability for EnvRead {
-    const PERMISSION: Permission = Permission::EnvRead;
+    fn permission(_: &EnvReadAsk) -> PermissionName {
+        Permission::EnvRead.into()
+    }
 
     fn action(ask: &EnvReadAsk) -> &'static str {
         match ask {
@@ -84,8 +86,8 @@ impl Judge for EnvRead {
     type Confirmed = ();
     type Rule = EnvRule;
 
-    fn slot(rights: &Rights) -> &Slot<EnvRule> {
-        &rights.env_read
+    fn slot<'a>(rights: &'a Rights, _: &EnvReadAsk) -> Option<&'a Slot<EnvRule>> {
+        Some(&rights.env_read)
     }
 
     fn ask(

@@ -10,7 +10,7 @@ use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
 use crate::ids::ComponentId;
 use crate::path::AbsPath;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::forbidden::Forbidden;
 use crate::rules::{FileRule, Slot};
@@ -89,7 +89,9 @@ pub struct FileReadFacts {
 }
 
 impl Capability for FileRead {
-    const PERMISSION: Permission = Permission::FileRead;
+    fn permission(_: &FileReadAsk) -> PermissionName {
+        Permission::FileRead.into()
+    }
 
     fn action(ask: &FileReadAsk) -> &'static str {
         match ask.action {
@@ -111,8 +113,8 @@ impl Judge for FileRead {
     type Confirmed = FileReadFacts;
     type Rule = FileRule;
 
-    fn slot(rights: &Rights) -> &Slot<FileRule> {
-        &rights.file_read
+    fn slot<'a>(rights: &'a Rights, _: &FileReadAsk) -> Option<&'a Slot<FileRule>> {
+        Some(&rights.file_read)
     }
 
     fn ask(

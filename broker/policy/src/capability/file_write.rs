@@ -10,7 +10,7 @@ use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
 use crate::ids::ComponentId;
 use crate::path::AbsPath;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::forbidden::Forbidden;
 use crate::rules::{FileRule, Slot};
@@ -108,7 +108,9 @@ pub struct FileWriteFacts {
 }
 
 impl Capability for FileWrite {
-    const PERMISSION: Permission = Permission::FileWrite;
+    fn permission(_: &FileWriteAsk) -> PermissionName {
+        Permission::FileWrite.into()
+    }
 
     fn action(ask: &FileWriteAsk) -> &'static str {
         match ask.action {
@@ -133,8 +135,8 @@ impl Judge for FileWrite {
     type Confirmed = FileWriteFacts;
     type Rule = FileRule;
 
-    fn slot(rights: &Rights) -> &Slot<FileRule> {
-        &rights.file_write
+    fn slot<'a>(rights: &'a Rights, _: &FileWriteAsk) -> Option<&'a Slot<FileRule>> {
+        Some(&rights.file_write)
     }
 
     fn ask(

@@ -12,7 +12,7 @@ use crate::denial::{Denial, Remedy};
 use crate::host::{Host, Port, Scheme};
 use crate::ids::ComponentId;
 use crate::method::HttpMethod;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::domains::Verdict;
 use crate::rules::{NetworkLimits, NetworkRule, Slot};
@@ -131,7 +131,9 @@ pub struct NetworkFacts {
 }
 
 impl Capability for Network {
-    const PERMISSION: Permission = Permission::Network;
+    fn permission(_: &NetworkAsk) -> PermissionName {
+        Permission::Network.into()
+    }
 
     fn action(_: &NetworkAsk) -> &'static str {
         "fetch"
@@ -150,8 +152,8 @@ impl Judge for Network {
     type Confirmed = NetworkFacts;
     type Rule = NetworkRule;
 
-    fn slot(rights: &Rights) -> &Slot<NetworkRule> {
-        &rights.network
+    fn slot<'a>(rights: &'a Rights, _: &NetworkAsk) -> Option<&'a Slot<NetworkRule>> {
+        Some(&rights.network)
     }
 
     fn ask(

@@ -13,7 +13,7 @@ use crate::denial::{Denial, Remedy};
 use crate::grant::{AllowedCommand, Command, Misfit, TerminalMode};
 use crate::ids::{ComponentId, EnvKey};
 use crate::path::AbsPath;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::{Slot, TerminalLimits, TerminalRule};
 use crate::spelling::excerpt;
@@ -161,7 +161,9 @@ pub struct TerminalFacts {
 }
 
 impl Capability for Terminal {
-    const PERMISSION: Permission = Permission::Terminal;
+    fn permission(_: &TerminalAsk) -> PermissionName {
+        Permission::Terminal.into()
+    }
 
     fn action(_: &TerminalAsk) -> &'static str {
         "run"
@@ -179,8 +181,8 @@ impl Judge for Terminal {
     type Confirmed = TerminalFacts;
     type Rule = TerminalRule;
 
-    fn slot(rights: &Rights) -> &Slot<TerminalRule> {
-        &rights.terminal
+    fn slot<'a>(rights: &'a Rights, _: &TerminalAsk) -> Option<&'a Slot<TerminalRule>> {
+        Some(&rights.terminal)
     }
 
     fn ask(

@@ -44,6 +44,11 @@ impl Fields {
         }
     }
 
+    /// The dotted name of the object itself.
+    pub(crate) fn place(&self) -> String {
+        self.at.clone()
+    }
+
     pub(crate) fn error(&self, key: &str, message: impl Into<String>) -> JsonError {
         JsonError::field(self.name(key), message)
     }

@@ -170,7 +170,8 @@ fn every_other_fault_names_its_field() {
         ),
         (r#"{"env_read": []}"#, "permissions.env_read"),
         (r#"{"env_read": null}"#, "permissions.env_read"),
-        (r#"{"env_write": {}}"#, "permissions.env_write"),
+        (r#"{"env-write": {}}"#, "permissions.env-write"),
+        (r#"{"env_write": {}}"#, "permissions.env_write.enabled"),
         (r#"[]"#, "permissions"),
         (r#"null"#, "permissions"),
         (

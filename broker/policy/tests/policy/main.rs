@@ -7,6 +7,7 @@
 )]
 
 mod attacks;
+mod custom;
 mod edit;
 mod env;
 mod file_read;

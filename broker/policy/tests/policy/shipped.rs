@@ -89,6 +89,13 @@ fn schemas_accept_what_the_parser_accepts() {
             r#"{"network": {"enabled": true, "allowed_domains": ["*.a.b", "[::1]:80"], "allowed_ports": [1], "methods": ["GET"]}}"#,
             true,
         ),
+        (
+            r#"{"clock": {"enabled": true}, "sqlite_query": {"enabled": false, "mode": "sandbox", "a": {"b": [1]}}}"#,
+            true,
+        ),
+        (r#"{"clock": {"zone": "UTC"}}"#, false),
+        (r#"{"Clock": {"enabled": true}}"#, false),
+        (r#"{"../clock": {"enabled": true}}"#, false),
         (r#"{"network": {"enabled": true, "domains": []}}"#, false),
         (r#"{"env_read": {"allowed_keys": []}}"#, false),
         (

@@ -1,8 +1,8 @@
 //! `packctl grant add COMPONENT PERMISSION VALUE…`
 
-use rumi_policy::{ComponentId, Permission, edit};
+use rumi_policy::{ComponentId, HandlerName, Permission, PermissionName, edit};
 
-use super::{change, directories, permission};
+use super::{change, directories, handlers, permission};
 use crate::{context::Context, failure::Failure};
 
 /// Grant something to a component
@@ -16,14 +16,15 @@ Examples:
   packctl grant add default:tool:my_tool file_write /home/user/reports
   packctl grant add default:tool:my_tool env_read OPENAI_API_KEY
   packctl grant add default:tool:my_tool terminal /srv/work --command ls --command /usr/bin/wc
-  packctl grant add default:tool:my_tool network api.openai.com '*.example.com:8443'")]
+  packctl grant add default:tool:my_tool network api.openai.com '*.example.com:8443'
+  packctl grant add default:tool:my_tool sqlite_query --config '{\"databases\": {\"shop\": \"/srv/shop.db\"}}'")]
 pub(crate) struct Add {
     /// The component, as PACK:KIND:NAME
     component: ComponentId,
 
-    /// The permission
+    /// The permission, or the name of a custom handler
     #[arg(value_parser = permission())]
-    permission: Permission,
+    permission: PermissionName,
 
     /// Directories, keys, or HOST[:PORT] (443 where no port is given)
     #[arg(value_name = "VALUE")]
@@ -33,17 +34,53 @@ pub(crate) struct Add {
     /// not all are meant ('git log *'); may be repeated
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
+
+    /// Configuration of a custom handler, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
 }
 
 impl Add {
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
+        match self.permission.clone() {
+            PermissionName::BuiltIn(permission) => self.built_in(permission, context),
+            PermissionName::Custom(handler) => self.custom(&handler, context),
+        }
+    }
+
+    fn custom(self, handler: &HandlerName, context: &mut Context) -> Result<(), Failure> {
+        if !self.values.is_empty() || !self.commands.is_empty() {
+            return Err(handlers::takes_no_values(handler));
+        }
+        change::apply(context, &self.component, |before| {
+            edit::add_custom(before, &self.component, handler, self.config.as_deref())
+                .map_err(|error| change::refused(&error))
+        })?;
+        let remarks = [
+            handlers::missing(context, handler)?,
+            directories::unknown(context, &self.component)?,
+        ];
+        for remark in remarks.into_iter().flatten() {
+            context.console.warning(&remark.message);
+            context.console.hint(&remark.remedy);
+        }
+        Ok(())
+    }
+
+    fn built_in(self, permission: Permission, context: &mut Context) -> Result<(), Failure> {
+        if self.config.is_some() {
+            return Err(Failure::Usage {
+                message: format!("`{permission}` takes no `--config`; that is for custom handlers"),
+                hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
+            });
+        }
         if self.values.is_empty() && self.commands.is_empty() {
             return Err(Failure::Usage {
                 message: format!("nothing to add to `{}`", self.permission),
                 hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
             });
         }
-        if self.permission == Permission::Network
+        if permission == Permission::Network
             && let Some((url, host)) = url(&self.values)
         {
             return Err(Failure::Usage {
@@ -51,18 +88,18 @@ impl Add {
                 hint: format!("packctl grant add {} network {host}", self.component),
             });
         }
-        let edit = edit::Change::parse(self.permission, &self.values, &self.commands)
+        let edit = edit::Change::parse(permission, &self.values, &self.commands)
             .map_err(|error| change::refused(&error))?;
         change::apply(context, &self.component, |before| {
             edit::add(before, &self.component, &edit).map_err(|error| change::refused(&error))
         })?;
         if matches!(
-            self.permission,
+            permission,
             Permission::FileRead | Permission::FileWrite | Permission::Terminal
         ) {
             directories::warn(context.console, &self.values);
         }
-        if self.permission == Permission::Terminal && self.commands.is_empty() {
+        if permission == Permission::Terminal && self.commands.is_empty() {
             context
                 .console
                 .say("commands are granted apart from directories: --command CMD");

@@ -143,7 +143,7 @@ fn show(
 pub(super) fn refused(error: &EditError) -> Failure {
     let message = error.to_string();
     match error {
-        EditError::Value(_) | EditError::Values { .. } => Failure::Usage {
+        EditError::Value(_) | EditError::Values { .. } | EditError::Config(_) => Failure::Usage {
             message,
             hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
         },

@@ -1,6 +1,6 @@
 //! `packctl grant check COMPONENT PERMISSION ARGUMENT…`
 
-use rumi_policy::{ComponentId, Permission, Reason};
+use rumi_policy::{ComponentId, Permission, PermissionName, Reason};
 
 use super::{permission, report};
 use crate::{
@@ -26,11 +26,12 @@ pub(crate) struct Check {
     /// The component, as PACK:KIND:NAME
     component: ComponentId,
 
-    /// The permission
+    /// The permission, or the name of a custom handler
     #[arg(value_parser = permission())]
-    permission: Permission,
+    permission: PermissionName,
 
-    /// PATH for files, KEY for env_read, DIR for terminal, METHOD URL for network
+    /// PATH for files, KEY for env_read, DIR for terminal, METHOD URL for network, ARGS as a
+    /// JSON object for a handler
     #[arg(value_name = "ARGUMENT", required = true)]
     arguments: Vec<String>,
 
@@ -80,12 +81,13 @@ impl Check {
                 self.component, self.permission
             ),
         };
-        if !self.argv.is_empty() && self.permission != Permission::Terminal {
+        let terminal = self.permission == Permission::Terminal.into();
+        if !self.argv.is_empty() && !terminal {
             return Err(wrong("no command after `--`", "ARGUMENT"));
         }
         let files = matches!(
             self.permission,
-            Permission::FileRead | Permission::FileWrite
+            PermissionName::BuiltIn(Permission::FileRead | Permission::FileWrite)
         );
         if (self.action.is_some() || self.to.is_some()) && !files {
             return Err(wrong("no `--action` and no `--to`", "ARGUMENT"));
@@ -94,7 +96,16 @@ impl Check {
             message,
             hint: "`packctl grant check --help` shows what each permission takes".to_owned(),
         };
-        match (self.permission, self.arguments.as_slice()) {
+        let permission = match &self.permission {
+            PermissionName::BuiltIn(permission) => *permission,
+            PermissionName::Custom(handler) => {
+                return match self.arguments.as_slice() {
+                    [args] => Question::custom(handler, args).map_err(usage),
+                    _ => Err(wrong("one JSON object", "'{}'")),
+                };
+            }
+        };
+        match (permission, self.arguments.as_slice()) {
             (Permission::FileRead, [path]) => Question::file_read(path, self.action).map_err(usage),
             (Permission::FileWrite, [path]) => {
                 Question::file_write(path, self.action, self.to.as_deref()).map_err(usage)

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use rumi_policy::ComponentId;
 use rumi_policy::manifest::Manifest;
+use rumi_policy::{ComponentId, HandlerName};
 
 use crate::{console::Console, context::Context, failure::Failure};
 
@@ -67,6 +67,9 @@ pub(crate) fn unknown(
     component: &ComponentId,
 ) -> Result<Option<Remark>, Failure> {
     let pack = component.pack();
+    if let Some(handler) = HandlerName::of_pack(&pack) {
+        return super::handlers::no_component(context, component, &handler);
+    }
     let path = context.packs()?.join(pack.as_str()).join("pack.json");
     let Ok(bytes) = fs::read(&path) else {
         return Ok(Some(Remark {

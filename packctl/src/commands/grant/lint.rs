@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     commands,
     directories::{self, Remark},
-    values,
+    handlers, values,
 };
 use crate::{
     context::Context,
@@ -73,6 +73,13 @@ pub(crate) fn findings(context: &Context) -> Result<Vec<Finding>, Failure> {
         remarks.extend(directories::unknown(context, component)?);
         let terminal = set.grant(component).and_then(Grant::terminal);
         remarks.extend(terminal.into_iter().flat_map(commands::remarks));
+        for handler in set
+            .grant(component)
+            .into_iter()
+            .flat_map(|grant| grant.custom().keys())
+        {
+            remarks.extend(handlers::missing(context, handler)?);
+        }
         for remark in remarks {
             findings.push(Finding::warning(&file.name, remark));
         }

@@ -5,6 +5,7 @@ mod change;
 mod check;
 mod commands;
 mod directories;
+mod handlers;
 mod in_force;
 mod lint;
 mod ls;
@@ -13,10 +14,11 @@ mod show;
 mod values;
 
 use clap::{
-    Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
+    Arg, Command, Subcommand,
+    builder::{PossibleValue, TypedValueParser},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
-use rumi_policy::{Permission, Problem};
+use rumi_policy::{Permission, PermissionName, Problem};
 
 use crate::{console::Console, context::Context, failure::Failure};
 
@@ -43,10 +45,40 @@ impl Grant {
     }
 }
 
-/// Reads a permission and offers its names to completions.
-fn permission() -> impl TypedValueParser<Value = Permission> {
-    PossibleValuesParser::new(Permission::ALL.iter().map(|one| one.as_str()))
-        .try_map(|name| name.parse::<Permission>())
+/// Reads a permission or the name of a handler, and offers the five to completions.
+#[derive(Debug, Clone, Copy)]
+struct PermissionParser;
+
+impl TypedValueParser for PermissionParser {
+    type Value = PermissionName;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<PermissionName, clap::Error> {
+        let text = value.to_string_lossy();
+        text.parse().map_err(|_| {
+            let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
+            let shown = argument.map(ToString::to_string).unwrap_or_default();
+            error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
+            let given = text.escape_debug().to_string();
+            error.insert(ContextKind::InvalidValue, ContextValue::String(given));
+            let known = Permission::ALL.map(|one| one.to_string()).to_vec();
+            error.insert(ContextKind::ValidValue, ContextValue::Strings(known));
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let known = Permission::ALL.iter();
+        Some(Box::new(known.map(|one| PossibleValue::new(one.as_str()))))
+    }
+}
+
+fn permission() -> PermissionParser {
+    PermissionParser
 }
 
 /// Names file, line and field of a mistake, and what to do about it.

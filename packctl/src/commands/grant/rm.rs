@@ -1,8 +1,8 @@
 //! `packctl grant rm COMPONENT PERMISSION [VALUE…]`
 
-use rumi_policy::{ComponentId, Permission, edit};
+use rumi_policy::{ComponentId, PermissionName, edit};
 
-use super::{change, permission, show};
+use super::{change, handlers, permission, show};
 use crate::{context::Context, failure::Failure};
 
 /// Take something, or a whole permission, away from a component
@@ -13,11 +13,11 @@ pub(crate) struct Rm {
     /// The component, as PACK:KIND:NAME
     component: ComponentId,
 
-    /// The permission
+    /// The permission, or the name of a custom handler
     #[arg(value_parser = permission())]
-    permission: Permission,
+    permission: PermissionName,
 
-    /// What to take away; the whole permission when nothing is named
+    /// What to take away (of a handler: keys of its configuration); the whole permission when nothing is named
     #[arg(value_name = "VALUE")]
     values: Vec<String>,
 
@@ -28,7 +28,20 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let edit = edit::Change::parse(self.permission, &self.values, &self.commands)
+        let built_in = match &self.permission {
+            PermissionName::BuiltIn(permission) => *permission,
+            PermissionName::Custom(handler) => {
+                if !self.commands.is_empty() {
+                    return Err(handlers::takes_no_values(handler));
+                }
+                return change::apply(context, &self.component, |before| {
+                    let before = before.ok_or_else(|| show::none(&self.component))?;
+                    edit::remove_custom(before, &self.component, handler, &self.values)
+                        .map_err(|error| change::refused(&error))
+                });
+            }
+        };
+        let edit = edit::Change::parse(built_in, &self.values, &self.commands)
             .map_err(|error| change::refused(&error))?;
         change::apply(context, &self.component, |before| {
             let before = before.ok_or_else(|| show::none(&self.component))?;
