@@ -11,23 +11,33 @@
     reason = "a step that fails is a failed test"
 )]
 
+mod authority;
 mod binaries;
 mod broker;
+mod content;
 mod home;
 mod http;
 mod janitor;
+mod loopback;
 mod name_server;
+mod origin;
 mod output;
 mod peer;
+mod postgres;
 mod waiting;
 mod web_server;
 
+pub use authority::{Authority, Identity};
 pub use binaries::{binary, repository};
 pub use broker::{Broker, Called, shared};
+pub use content::content_sha256;
 pub use home::Home;
 pub use http::Reply;
+pub use loopback::own_address;
 pub use name_server::NameServer;
+pub use origin::{Origin, Seen};
 pub use output::{Output, run};
 pub use peer::Peer;
+pub use postgres::Postgres;
 pub use waiting::{eventually, wait_for, within};
 pub use web_server::WebServer;
