@@ -24,6 +24,7 @@ use crate::{
     outbound::{Resolver, Tls},
     policy_store::PolicyStore,
     secrets::Values,
+    trust::Bundles,
 };
 
 /// What start-up puts together, and nothing changes afterwards.
@@ -43,6 +44,8 @@ pub struct Parts {
     pub resolver: Resolver,
     /// Encrypts for `network`.
     pub tls: Tls,
+    /// Whom the components' programs are told to trust.
+    pub bundles: Bundles,
     /// The Docker engine.
     pub engine: Engine,
     /// What images have on their PATH.
@@ -143,6 +146,11 @@ impl Broker {
     #[must_use]
     pub fn tls(&self) -> &Tls {
         &self.parts.tls
+    }
+    /// Whom the components' programs are told to trust.
+    #[must_use]
+    pub fn bundles(&self) -> &Bundles {
+        &self.parts.bundles
     }
     /// The Docker engine.
     #[must_use]

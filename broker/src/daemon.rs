@@ -30,6 +30,7 @@ use crate::{
     packs::{Packs, StartError},
     policy_store::{PolicyStore, WatchError},
     secrets::Values,
+    trust::Bundles,
 };
 
 /// How long what still runs may take at shutdown.
@@ -240,6 +241,7 @@ async fn assemble(
     let parts = Parts {
         policy: PolicyStore::load(&layout),
         values: Values::new(layout.secrets(), config.env.sources.clone()),
+        bundles: Bundles::new(layout.clone(), tls.roots()),
         resolver: Resolver::new(name_servers(&config)),
         tls,
         engine,

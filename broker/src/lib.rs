@@ -21,6 +21,7 @@ mod refusal;
 mod secrets;
 mod server;
 mod throttle;
+mod trust;
 mod workers;
 
 pub use args::Args;

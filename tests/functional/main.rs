@@ -20,5 +20,6 @@ mod sdk;
 mod terminal;
 #[cfg(test)]
 mod tool_contract;
+mod trust;
 #[cfg(test)]
 mod world;

@@ -20,6 +20,7 @@ use tokio_rustls::{
 pub(crate) struct Tls {
     /// `None` where there is no root at all, so that the broker starts and only `https` fails.
     connector: Option<TlsConnector>,
+    roots: Arc<[CertificateDer<'static>]>,
     problems: Arc<[String]>,
 }
 
@@ -79,17 +80,24 @@ impl Tls {
     /// These roots and no others.
     pub(crate) fn with_roots(roots: impl IntoIterator<Item = CertificateDer<'static>>) -> Self {
         let mut store = RootCertStore::empty();
-        let (added, ignored) = store.add_parsable_certificates(roots);
+        let given: Vec<_> = roots.into_iter().collect();
+        let total = given.len();
+        let roots: Arc<[_]> = given
+            .into_iter()
+            .filter(|root| store.add(root.clone()).is_ok())
+            .collect();
+        let ignored = total.saturating_sub(roots.len());
         let mut problems = Vec::new();
         if ignored > 0 {
             problems.push(format!(
                 "{ignored} root certificates cannot be read and are left out"
             ));
         }
-        if added == 0 {
+        if roots.is_empty() {
             problems.push(TlsError::NoRoots.to_string());
             return Self {
                 connector: None,
+                roots,
                 problems: problems.into(),
             };
         }
@@ -110,8 +118,14 @@ impl Tls {
         };
         Self {
             connector,
+            roots,
             problems: problems.into(),
         }
+    }
+
+    /// The certificates that are believed, as they were found.
+    pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
     }
 
     /// What was wrong with the root certificates, for the log.

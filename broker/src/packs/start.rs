@@ -19,6 +19,7 @@ use crate::{
         PackUids, Running, UidError, WorkspaceError, build, build_with_lines, is_networked,
     },
     server::{Listener, ListenerError},
+    trust::BundleError,
     workers::Pool,
 };
 
@@ -62,6 +63,9 @@ pub enum StartError {
         /// From the file system.
         source: std::io::Error,
     },
+    /// What its programs should trust could not be written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The container ended at once.
     #[error("the container of `{pack}` ended as soon as it was started; see: packctl doctor")]
     Ended {
@@ -256,6 +260,7 @@ impl Packs {
                 pack: pack.manifest.id.clone(),
                 source,
             })?;
+            broker.bundles().write(id)?;
             let pool = Pool::new(pack.tool(component, broker.config()));
             let identity = Arc::new(Identity::new(id.clone()));
             listeners.push(Listener::serve(
