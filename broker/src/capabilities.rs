@@ -7,7 +7,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use rumi_policy::{
-    AbsPath, Denial, EnvKey, EnvReadAsk, NetworkAsk, Reason, SpellingError, TerminalAsk,
+    AbsPath, Denial, EnvKey, EnvReadAsk, NetworkAsk, Reason, ResolveAsk, SpellingError, TerminalAsk,
 };
 use rumi_proto::v1::{self, capabilities_server::Capabilities};
 use tonic::{Request, Response, Status};
@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     broker::Broker,
     caller::Caller,
-    handlers::{EnvHandler, FetchHandler, TerminalHandler},
+    handlers::{EnvHandler, FetchHandler, ResolveHandler, TerminalHandler},
     outbound::Payload,
     pipeline,
     refusal::Refusal,
@@ -207,5 +207,17 @@ impl Capabilities for Connection {
         };
         let reply = self.detached(ask, handler).await?;
         Ok(Response::new(tasks::network_reply(reply)))
+    }
+    async fn network_resolve(
+        &self,
+        request: Request<v1::NetworkResolveRequest>,
+    ) -> Result<Response<v1::NetworkResolveResponse>, Status> {
+        let ask = match ResolveAsk::parse(&request.into_inner().host) {
+            Ok(ask) => ask,
+            Err(denial) => return Err(self.malformed("network", "resolve", denial).await.into()),
+        };
+        let ports = pipeline::run(&self.broker, &self.caller, ask, ResolveHandler).await?;
+        let ports = ports.into_iter().map(u32::from).collect();
+        Ok(Response::new(v1::NetworkResolveResponse { ports }))
     }
 }

@@ -8,8 +8,8 @@ use std::{
 use rumi_policy::{
     AbsPath, Capability, Cidr, ComponentId, Custom, CustomAsk, Denial, EnvFound, EnvRead,
     EnvReadAsk, FileRead, FileReadAction, FileReadAsk, FileWrite, FileWriteAction, FileWriteAsk,
-    HandlerName, Network, NetworkAsk, Permit, PolicySet, Reason, Terminal, TerminalAsk, UnixMillis,
-    decide,
+    HandlerName, Network, NetworkAsk, Permit, PolicySet, Reason, Resolve, ResolveAsk, Terminal,
+    TerminalAsk, Tunnel, TunnelAsk, UnixMillis, decide,
 };
 use serde::Serialize;
 
@@ -50,6 +50,8 @@ pub(crate) enum Question {
     Terminal(TerminalAsk),
     Network(NetworkAsk),
     Custom(CustomAsk),
+    Tunnel(TunnelAsk),
+    Resolve(ResolveAsk),
     /// The words themselves are refused, which is an answer too.
     Refused(Denial),
 }
@@ -155,6 +157,20 @@ impl Question {
         }
     }
 
+    pub(crate) fn tunnel(authority: &str) -> Self {
+        match TunnelAsk::parse(authority) {
+            Ok(ask) => Self::Tunnel(ask),
+            Err(denial) => Self::Refused(denial),
+        }
+    }
+
+    pub(crate) fn resolve(host: &str) -> Self {
+        match ResolveAsk::parse(host) {
+            Ok(ask) => Self::Resolve(ask),
+            Err(denial) => Self::Refused(denial),
+        }
+    }
+
     /// What the policy says now, to the request and to what a handler would find.
     pub(crate) fn put(self, set: &PolicySet, component: &ComponentId, config: &Config) -> Answer {
         match self {
@@ -182,9 +198,22 @@ impl Question {
                     false => answer,
                 }
             }
+            Self::Tunnel(ask) => answer::<Tunnel>(set, component, ask, |permit| {
+                looking::tunnel(permit, config.allowed_ranges.clone())
+            }),
+            Self::Resolve(ask) => answer::<Resolve>(set, component, ask, |permit| Sight {
+                found: Some(()),
+                note: Some(ports(permit)),
+            }),
             Self::Refused(denial) => Answer::no(set, denial),
         }
     }
+}
+
+fn ports(permit: &Permit<Resolve>) -> String {
+    let ports = permit.terms().ports().iter().map(ToString::to_string);
+    let ports: Vec<String> = ports.collect();
+    format!("its ports {} may be opened", ports.join(", "))
 }
 
 /// What of docker/config.json has a say in decisions.

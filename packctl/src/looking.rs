@@ -10,7 +10,8 @@ use std::{
 
 use rumi_policy::{
     AbsPath, Cidr, Existing, FileKind, FileRead, FileReadFound, FileWrite, FileWriteAction,
-    FileWriteFound, Network, NetworkFound, Permit, RenameFound, Terminal, TerminalFound,
+    FileWriteFound, Hello, Host, Network, NetworkFound, Permit, RenameFound, Terminal,
+    TerminalFound, Tunnel, TunnelForm, TunnelFound,
 };
 
 /// What was seen, and what could not be.
@@ -136,17 +137,43 @@ pub(crate) fn terminal(permit: &Permit<Terminal>) -> Sight<TerminalFound> {
 
 /// Names are not resolved: that would tell a name server what is merely asked about.
 pub(crate) fn network(permit: &Permit<Network>, exceptions: Vec<Cidr>) -> Sight<NetworkFound> {
-    match permit.ask().host().address() {
-        Some(address) => Sight::all(NetworkFound {
-            addresses: vec![address],
-            own: Vec::new(),
-            exceptions,
-        }),
-        None => Sight::nothing(format!(
-            "every address of `{}` is judged once more when the name is resolved",
-            permit.ask().host()
-        )),
+    match literal(permit.ask().host(), exceptions) {
+        Some(found) => Sight::all(found),
+        None => Sight::nothing(unresolved(permit.ask().host())),
     }
+}
+
+/// What will be said in a tunnel is not known either; for TLS it must name the host.
+pub(crate) fn tunnel(permit: &Permit<Tunnel>, exceptions: Vec<Cidr>) -> Sight<TunnelFound> {
+    let host = permit.ask().host();
+    let passes = match permit.terms().form() {
+        TunnelForm::Tls => format!("only TLS whose hello names `{host}` passes"),
+        TunnelForm::Http => "each request inside is decided on its own".to_owned(),
+        TunnelForm::Raw => "anything passes".to_owned(),
+    };
+    match literal(host, exceptions) {
+        Some(network) => Sight {
+            found: Some(TunnelFound {
+                network,
+                hello: Hello::Tls(Some(host.to_string())),
+            }),
+            note: Some(passes),
+        },
+        None => Sight::nothing(format!("{passes}; {}", unresolved(host))),
+    }
+}
+
+fn literal(host: &Host, exceptions: Vec<Cidr>) -> Option<NetworkFound> {
+    let address = host.address()?;
+    Some(NetworkFound {
+        addresses: vec![address],
+        own: Vec::new(),
+        exceptions,
+    })
+}
+
+fn unresolved(host: &Host) -> String {
+    format!("every address of `{host}` is judged once more when the name is resolved")
 }
 
 /// Debian keeps `/bin` and `/sbin` as links into `/usr`.

@@ -199,4 +199,11 @@ impl Capabilities for Echo {
     ) -> Result<Response<v1::NetworkFetchResponse>, Status> {
         nothing()
     }
+
+    async fn network_resolve(
+        &self,
+        _: Request<v1::NetworkResolveRequest>,
+    ) -> Result<Response<v1::NetworkResolveResponse>, Status> {
+        nothing()
+    }
 }

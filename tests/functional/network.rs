@@ -189,3 +189,36 @@ fn an_answer_by_grpc_and_its_records_say_the_same() {
     assert_eq!(records[1]["reason"], "ok");
     assert_eq!(records[1]["detail"]["bytes_out"], 5);
 }
+
+#[test]
+fn a_name_is_answered_with_the_ports_that_may_be_opened() {
+    let world = world();
+    let resolve = |component: &str, host: &str| {
+        let peer = world.peer(component);
+        peer.json("NetworkResolve", &json!({"host": host}))
+    };
+    let reply = resolve("network", "any.wild.test").ok();
+    assert_eq!(reply["ports"], json!([world.web.port()]));
+    for (component, host, reason) in [
+        ("network", "never.test", "domain_not_allowed"),
+        ("network", "Granted.test", "bad_request"),
+        ("none", "granted.test", "no_grant"),
+        ("disabled", "granted.test", "disabled"),
+    ] {
+        assert_eq!(resolve(component, host).reason(), reason, "{host}");
+    }
+    let asked = world.names.asked();
+    assert!(
+        !asked.contains(&"any.wild.test".to_owned()) && !asked.contains(&"never.test".to_owned()),
+        "nothing is looked up for it: {asked:?}"
+    );
+    let audit = world.broker.audit();
+    let record = audit
+        .iter()
+        .find(|record| record["target"] == "never.test")
+        .unwrap();
+    assert_eq!(
+        (&record["action"], &record["decision"]),
+        (&json!("resolve"), &json!("deny"))
+    );
+}

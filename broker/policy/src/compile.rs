@@ -7,11 +7,15 @@ use crate::grant::{CustomGrant, EnvGrant, FileGrant, Grant, NetworkGrant, Termin
 use crate::host::Port;
 use crate::ids::HandlerName;
 use crate::json::JsonError;
+use crate::path_glob;
 use crate::permission::Permission;
 use crate::rules::domains::Domains;
+use crate::rules::endpoints::Endpoints;
 use crate::rules::globs::Globs;
 use crate::rules::roots::Roots;
-use crate::rules::{Ceiling, CustomRule, EnvRule, FileRule, NetworkRule, Slot, TerminalRule};
+use crate::rules::{
+    Ceiling, CustomRule, EnvRule, FileRule, Narrowed, NetworkRule, Slot, TerminalRule,
+};
 use crate::scope::custom::CustomScope;
 use crate::scope::{Bound, EnvTerms, FileTerms, NetworkTerms, Scope, TerminalTerms, Terms};
 
@@ -217,9 +221,17 @@ fn network_rule(grant: &NetworkGrant, terms: &NetworkTerms) -> Result<NetworkRul
         || terms.ports.clone(),
         |ports| ports.iter().filter_map(|port| Port::new(*port)).collect(),
     );
+    let paths = grant.paths.as_deref().map(path_glob::compile).transpose();
+    let paths = paths.map_err(|message| JsonError::field("permissions.network.paths", message))?;
     Ok(NetworkRule {
         domains: Domains::new(&grant.allowed_domains),
         ports,
+        tcp: Endpoints::new(grant.tcp.as_deref().unwrap_or_default()),
+        paths,
+        narrowed: Narrowed {
+            methods: grant.methods.is_some(),
+            paths: grant.paths.is_some(),
+        },
         methods: grant
             .methods
             .clone()

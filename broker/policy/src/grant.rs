@@ -17,7 +17,7 @@ use crate::permission::Permission;
 use crate::problem::Problem;
 use crate::spelling::SpellingError;
 pub use custom::CustomGrant;
-pub use network::{DomainEntry, NetworkGrant};
+pub use network::{DomainEntry, NetworkGrant, TcpEntry};
 pub(crate) use terminal::Misfit;
 pub use terminal::{AllowedCommand, Command, TerminalGrant, TerminalMode};
 

@@ -54,6 +54,15 @@ impl Host {
     pub(crate) fn is_v6(&self) -> bool {
         matches!(self.address, Some(IpAddr::V6(_)))
     }
+
+    /// `host:port`, with an IPv6 address in brackets.
+    pub fn with_port(&self, port: Port) -> String {
+        if self.is_v6() {
+            format!("[{self}]:{port}")
+        } else {
+            format!("{self}:{port}")
+        }
+    }
 }
 
 fn canonical_v6(text: &str) -> Result<Ipv6Addr, &'static str> {

@@ -18,6 +18,7 @@ mod json;
 pub mod manifest;
 mod method;
 mod path;
+mod path_glob;
 mod pattern;
 mod permission;
 mod problem;
@@ -40,7 +41,12 @@ pub use capability::file_write::{
     Existing, FileWrite, FileWriteAction, FileWriteAsk, FileWriteFacts, FileWriteFound,
     FileWriteTerms, RenameFound,
 };
-pub use capability::network::{Network, NetworkAsk, NetworkFacts, NetworkFound, NetworkTerms};
+pub use capability::network::destination::{Destination, NetworkFound};
+pub use capability::network::resolve::{Resolve, ResolveAsk, ResolveTerms};
+pub use capability::network::tunnel::{
+    Hello, Tunnel, TunnelAsk, TunnelForm, TunnelFound, TunnelTerms,
+};
+pub use capability::network::{Network, NetworkAsk, NetworkTerms};
 pub use capability::terminal::{
     Terminal, TerminalAsk, TerminalFacts, TerminalFound, TerminalTerms,
 };
@@ -48,13 +54,14 @@ pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
 pub use denial::{Denial, Remedy};
 pub use grant::{
     AllowedCommand, Command, CustomGrant, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant,
-    Permissions, TerminalGrant, TerminalMode,
+    Permissions, TcpEntry, TerminalGrant, TerminalMode,
 };
 pub use handler::{HandlerMeta, MAX_META_BYTES, MetaError, Mode};
 pub use host::{Domain, Host, Port, Scheme};
 pub use ids::{ComponentId, EnvKey, HandlerName, Kind, PackId};
 pub use method::HttpMethod;
 pub use path::{AbsPath, RelPath};
+pub use path_glob::PathGlob;
 pub use pattern::Pattern;
 pub use permission::{Permission, PermissionName};
 pub use problem::Problem;

@@ -60,6 +60,19 @@ fn check(text: &str) -> Result<(), &'static str> {
     if text.contains(['\\', '\0']) {
         return Err("it contains a backslash or a NUL byte");
     }
+    check_classes(text)?;
+    for segment in text.split('/') {
+        match segment {
+            "" => return Err("it contains an empty segment or ends in `/`"),
+            "." | ".." => return Err("it contains a `.` or `..` segment"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses classes that would match a `/`.
+pub(crate) fn check_classes(text: &str) -> Result<(), &'static str> {
     // A class such as `[!a]` or `[+-9]` matches `/` as well, and would cross segments.
     for class in text.split('[').skip(1) {
         let class = class.split(']').next().unwrap_or(class);
@@ -72,13 +85,6 @@ fn check(text: &str) -> Result<(), &'static str> {
         let spans = |w: &[char]| matches!(w, [low, '-', high] if (*low..=*high).contains(&'/'));
         if bytes.windows(3).any(spans) {
             return Err("a range in brackets must not contain `/`");
-        }
-    }
-    for segment in text.split('/') {
-        match segment {
-            "" => return Err("it contains an empty segment or ends in `/`"),
-            "." | ".." => return Err("it contains a `.` or `..` segment"),
-            _ => {}
         }
     }
     Ok(())

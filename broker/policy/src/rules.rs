@@ -2,6 +2,7 @@
 //! allocating or comparing more than they must.
 
 pub(crate) mod domains;
+pub(crate) mod endpoints;
 pub(crate) mod forbidden;
 pub(crate) mod globs;
 pub(crate) mod roots;
@@ -16,8 +17,10 @@ use crate::method::HttpMethod;
 use crate::reason::Reason;
 use crate::template::Template;
 use domains::Domains;
+use endpoints::Endpoints;
 use forbidden::Forbidden;
 use globs::Globs;
+use globset::GlobSet;
 use roots::Roots;
 
 /// A number no request may exceed, and whose number it is.
@@ -84,7 +87,11 @@ pub struct TerminalRule {
 pub struct NetworkRule {
     pub(crate) domains: Domains,
     pub(crate) ports: Vec<Port>,
+    pub(crate) tcp: Endpoints,
     pub(crate) methods: Vec<HttpMethod>,
+    /// Where given, the path of a request must match one of them.
+    pub(crate) paths: Option<GlobSet>,
+    pub(crate) narrowed: Narrowed,
     pub(crate) timeout_ms: u64,
     pub(crate) max_response_bytes: u64,
     pub(crate) limits: Arc<NetworkLimits>,
@@ -97,6 +104,13 @@ pub struct CustomRule {
     pub(crate) config: Result<Box<str>, String>,
     /// Whether there is a scope.
     pub(crate) scoped: bool,
+}
+
+/// What a grant says about requests that cannot be seen inside TLS.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Narrowed {
+    pub(crate) methods: bool,
+    pub(crate) paths: bool,
 }
 
 /// The scope's side of file rules.
@@ -121,6 +135,8 @@ pub(crate) struct TerminalLimits {
 pub(crate) struct NetworkLimits {
     pub(crate) forbidden: Vec<Domain>,
     pub(crate) forbidden_ports: HashSet<Port>,
+    /// Ports that not even a `tcp` entry opens.
+    pub(crate) forbidden_tcp_ports: HashSet<Port>,
 }
 
 /// An environment key, or the beginning of some: `RUMI_*`.

@@ -229,6 +229,7 @@ fn read_network(defaults: &mut Fields, limits: &mut Fields) -> Result<NetworkTer
     };
     let forbidden: Vec<Domain> = limits.list("forbidden")?.unwrap_or_default();
     let forbidden_ports = ports(limits, "forbidden_ports")?.unwrap_or_default();
+    let forbidden_tcp_ports = ports(limits, "forbidden_tcp_ports")?.unwrap_or_default();
     let default_ports = ports(defaults, "allowed_ports")?;
     Ok(NetworkTerms {
         ports: default_ports.map_or_else(
@@ -241,6 +242,10 @@ fn read_network(defaults: &mut Fields, limits: &mut Fields) -> Result<NetworkTer
         limits: Arc::new(NetworkLimits {
             forbidden,
             forbidden_ports: forbidden_ports.into_iter().filter_map(Port::new).collect(),
+            forbidden_tcp_ports: forbidden_tcp_ports
+                .into_iter()
+                .filter_map(Port::new)
+                .collect(),
         }),
     })
 }

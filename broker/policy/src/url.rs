@@ -94,3 +94,26 @@ pub(crate) fn split_authority(text: &str) -> Result<(Host, Option<Port>), String
         .map_err(|error| error.to_string())?;
     Ok((host, port))
 }
+
+/// Why servers may disagree about what a path names. Where a grant names paths, what it allows must
+/// be what the server serves, so such a path is refused rather than repaired.
+pub(crate) fn ambiguity(path: &str) -> Option<&'static str> {
+    let lower = path.to_ascii_lowercase();
+    for code in ["%2f", "%5c", "%25", "%00"] {
+        if lower.contains(code) {
+            return Some("has an encoded slash, backslash, percent sign or NUL");
+        }
+    }
+    let mut segments = lower.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        if segment.is_empty() && segments.peek().is_some() {
+            return Some("has an empty segment");
+        }
+        // Some servers cut parameters off a segment before they look at it.
+        let name = segment.split(';').next().unwrap_or(segment);
+        if matches!(name.replace("%2e", ".").as_str(), "." | "..") {
+            return Some("has a `.` or `..` segment");
+        }
+    }
+    None
+}

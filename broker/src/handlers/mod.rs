@@ -10,5 +10,5 @@ pub use files::{
     ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
     WriteHandler,
 };
-pub use network::FetchHandler;
+pub use network::{FetchHandler, ResolveHandler};
 pub use terminal::TerminalHandler;

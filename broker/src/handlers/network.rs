@@ -1,7 +1,9 @@
-//! `network`: one HTTP request, to an address that was judged.
+//! `network`: requests and tunnels, to addresses that were judged.
+
+mod resolve;
 
 use rumi_audit::Recorded;
-use rumi_policy::{Confirmed, Network, NetworkFound, Permit};
+use rumi_policy::{Confirmed, Host, Network, NetworkFound, Permit};
 use tokio::time::Instant;
 
 use crate::{
@@ -9,6 +11,8 @@ use crate::{
     pipeline::{Context, Handler, Performed},
     refusal::{Failure, Refusal},
 };
+
+pub use resolve::ResolveHandler;
 
 /// Serves one `NetworkFetch`.
 #[derive(Debug)]
@@ -28,30 +32,7 @@ impl Handler<Network> for FetchHandler {
         context: Context<'_>,
         permit: &Recorded<Permit<Network>>,
     ) -> Result<(NetworkFound, ()), Refusal> {
-        let resolver = context.broker.resolver();
-        // A look-up tells the name to others: it happens only once it is allowed and recorded.
-        let addresses = resolver
-            .resolve(permit.get().ask().host())
-            .await
-            .map_err(|error| {
-                let code = match error {
-                    ResolveError::Timeout { .. } => Failure::Timeout,
-                    _ => Failure::Unavailable,
-                };
-                Refusal::failed(code, error.to_string())
-            })?;
-        let own = outbound::own_addresses(resolver, &addresses).map_err(|error| {
-            tracing::error!(%error, "the host's own addresses cannot be read");
-            Refusal::failed(
-                Failure::Internal,
-                "the host's own addresses cannot be read, so no address can be judged",
-            )
-        })?;
-        let found = NetworkFound {
-            addresses,
-            own,
-            exceptions: context.broker.exceptions().to_vec(),
-        };
+        let found = look_up(context, permit.get().ask().host()).await?;
         Ok((found, ()))
     }
 
@@ -84,4 +65,29 @@ impl Handler<Network> for FetchHandler {
             result,
         }
     }
+}
+
+/// Resolves a host, and reads what its addresses are judged by.
+pub(super) async fn look_up(context: Context<'_>, host: &Host) -> Result<NetworkFound, Refusal> {
+    let resolver = context.broker.resolver();
+    // A look-up tells the name to others: it happens only once it is allowed and recorded.
+    let addresses = resolver.resolve(host).await.map_err(|error| {
+        let code = match error {
+            ResolveError::Timeout { .. } => Failure::Timeout,
+            _ => Failure::Unavailable,
+        };
+        Refusal::failed(code, error.to_string())
+    })?;
+    let own = outbound::own_addresses(resolver, &addresses).map_err(|error| {
+        tracing::error!(%error, "the host's own addresses cannot be read");
+        Refusal::failed(
+            Failure::Internal,
+            "the host's own addresses cannot be read, so no address can be judged",
+        )
+    })?;
+    Ok(NetworkFound {
+        addresses,
+        own,
+        exceptions: context.broker.exceptions().to_vec(),
+    })
 }

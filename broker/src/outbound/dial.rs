@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use rumi_policy::{Confirmed, Network};
+use rumi_policy::Destination;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::deadline;
@@ -36,15 +36,15 @@ pub(crate) enum DialError {
     },
 }
 
-/// Connects to the first confirmed address that answers, trying them in their order.
+/// Connects to the first judged address that answers, trying them in their order. Only a confirmation holds
+/// a destination.
 pub(crate) async fn dial(
-    confirmed: &Confirmed<Network>,
+    destination: &Destination,
     deadline: Instant,
 ) -> Result<TcpStream, DialError> {
-    let deadline = deadline::earlier(confirmed, deadline);
-    let authority = || confirmed.ask().authority();
-    let port = confirmed.ask().port().get();
-    let addresses = &confirmed.facts().addresses;
+    let authority = || destination.authority();
+    let port = destination.port().get();
+    let addresses = destination.addresses();
     let mut failure = DialError::NoAddress {
         authority: authority(),
     };

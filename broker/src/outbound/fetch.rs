@@ -151,7 +151,7 @@ async fn attempt(
 ) -> Result<Reply, FetchError> {
     let ask = confirmed.ask();
     let request = request(ask, payload).map_err(FetchError::Request)?;
-    let stream = dial(confirmed, limits.deadline).await?;
+    let stream = dial(confirmed.facts(), limits.deadline).await?;
     let wire_limit = limits
         .body_bytes
         .saturating_mul(WIRE_BYTES_PER_BODY_BYTE)

@@ -1,7 +1,7 @@
 //! The way out: names to addresses, addresses to connections, connections to replies.
 //!
 //! Nothing here decides. What may be asked is settled before [`Resolver::resolve`], which addresses
-//! may be dialled after it; [`dial`] and [`fetch`] take the policy's confirmation and nothing else, so
+//! may be dialled after it; [`dial`] takes the destination of a policy's confirmation and nothing else, so
 //! that an address nobody judged cannot be connected to.
 
 mod deadline;

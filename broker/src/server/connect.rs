@@ -51,6 +51,7 @@ async fn dispatch(connection: &Connection, method: &str, body: &[u8]) -> Result<
         "EnvRead" => unary!(env_read),
         "TerminalRun" => unary!(terminal_run),
         "NetworkFetch" => unary!(network_fetch),
+        "NetworkResolve" => unary!(network_resolve),
         other => Err(Status::unimplemented(format!(
             "`{}` has no JSON form; streams are GET and PUT /files",
             other.escape_default()

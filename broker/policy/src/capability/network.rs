@@ -1,12 +1,15 @@
 //! HTTP requests that leave the host.
 
+pub(crate) mod destination;
+mod reach;
+pub(crate) mod resolve;
+pub(crate) mod tunnel;
+
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Capability;
 use super::sealed::Judge;
-use crate::addresses::{Cidr, judge};
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
 use crate::host::{Host, Port, Scheme};
@@ -14,9 +17,9 @@ use crate::ids::ComponentId;
 use crate::method::HttpMethod;
 use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
-use crate::rules::domains::Verdict;
-use crate::rules::{NetworkLimits, NetworkRule, Slot};
+use crate::rules::{NetworkRule, Slot};
 use crate::url;
+use destination::{Destination, NetworkFound};
 
 /// Marker of the permission `network`.
 #[derive(Debug)]
@@ -86,16 +89,19 @@ impl NetworkAsk {
 
     /// Host and port as a `Host` header has them: the scheme's own port is left out.
     pub fn authority(&self) -> String {
-        let host = if self.host.is_v6() {
+        if self.port != self.scheme.default_port() {
+            self.host.with_port(self.port)
+        } else if self.host.is_v6() {
             format!("[{}]", self.host)
         } else {
             self.host.to_string()
-        };
-        if self.port == self.scheme.default_port() {
-            host
-        } else {
-            format!("{host}:{}", self.port)
         }
+    }
+
+    /// What the log and the grant's globs see: the path without its query.
+    pub fn path(&self) -> &str {
+        let path = self.path_and_query.split('?').next();
+        path.unwrap_or_default()
     }
 }
 
@@ -114,22 +120,6 @@ impl NetworkTerms {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkFound {
-    /// Everything the host resolved to; for an address, that address.
-    pub addresses: Vec<IpAddr>,
-    /// The addresses of this host, read just now.
-    pub own: Vec<IpAddr>,
-    /// What the admin allows in spite of the table.
-    pub exceptions: Vec<Cidr>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkFacts {
-    /// What to dial, in the order of the answer; never empty. Nothing is resolved again.
-    pub addresses: Vec<IpAddr>,
-}
-
 impl Capability for Network {
     fn permission(_: &NetworkAsk) -> PermissionName {
         Permission::Network.into()
@@ -140,8 +130,8 @@ impl Capability for Network {
     }
 
     fn target(ask: &NetworkAsk) -> Cow<'_, str> {
-        let path = ask.path_and_query.split('?').next().unwrap_or_default();
-        format!("{} {}://{}{path}", ask.method, ask.scheme, ask.authority()).into()
+        let (authority, path) = (ask.authority(), ask.path());
+        format!("{} {}://{authority}{path}", ask.method, ask.scheme).into()
     }
 }
 
@@ -149,7 +139,7 @@ impl Judge for Network {
     type Ask = NetworkAsk;
     type Terms = NetworkTerms;
     type Found = NetworkFound;
-    type Confirmed = NetworkFacts;
+    type Confirmed = Destination;
     type Rule = NetworkRule;
 
     fn slot<'a>(rights: &'a Rights, _: &NetworkAsk) -> Option<&'a Slot<NetworkRule>> {
@@ -161,26 +151,14 @@ impl Judge for Network {
         rule: &Arc<NetworkRule>,
         ask: &NetworkAsk,
     ) -> Result<NetworkTerms, Denial> {
-        check_limits(&rule.limits, ask)?;
+        reach::check_host(&rule.limits, &ask.host)?;
+        reach::check_port(&rule.limits, ask.port)?;
         let method_fits = rule.methods.contains(&ask.method);
-        let remedy = || {
-            let remedy = grant_of(caller, &rule.limits, ask);
-            remedy.filter(|_| method_fits)
-        };
-        match rule.domains.judge(&ask.host, ask.port, &rule.ports) {
-            Verdict::Allowed => {}
-            Verdict::OtherPort => {
-                let sentence = format!(
-                    "port {} of `{}` was not granted to this component",
-                    ask.port, ask.host
-                );
-                return Err(Denial::new(Reason::PortNotAllowed, sentence).with_remedy(remedy()));
-            }
-            Verdict::Unknown => {
-                let sentence = format!("the host `{}` was not granted to this component", ask.host);
-                return Err(Denial::new(Reason::DomainNotAllowed, sentence).with_remedy(remedy()));
-            }
-        }
+        let path = check_path(rule, ask);
+        reach::check_domain(rule, &ask.host, ask.port, || {
+            let remedy = reach::grant_of(caller, &rule.limits, &ask.host, ask.port);
+            remedy.filter(|_| method_fits && path.is_ok())
+        })?;
         if !method_fits {
             let sentence = format!(
                 "the method `{}` was not granted to this component",
@@ -188,12 +166,13 @@ impl Judge for Network {
             );
             return Err(Denial::new(Reason::MethodNotAllowed, sentence));
         }
+        path?;
         Ok(NetworkTerms { rule: rule.clone() })
     }
 
     fn remedy(scopes: &Scopes, caller: &ComponentId, ask: &NetworkAsk) -> Option<Remedy> {
         let scope = scopes.network()?;
-        let remedy = grant_of(caller, &scope.limits, ask);
+        let remedy = reach::grant_of(caller, &scope.limits, &ask.host, ask.port);
         remedy.filter(|_| scope.methods.contains(&ask.method))
     }
 
@@ -202,56 +181,24 @@ impl Judge for Network {
         ask: &NetworkAsk,
         _: &NetworkTerms,
         found: &NetworkFound,
-    ) -> Result<NetworkFacts, Denial> {
-        let blocked = |detail: String| {
-            let sentence = format!("`{}` leads to an address that is never dialled", ask.host);
-            Denial::new(Reason::BlockedAddress, sentence).with_detail(detail)
-        };
-        if found.addresses.is_empty() {
-            return Err(blocked("it resolved to no address".to_owned()));
-        }
-        let literal = ask.host.address();
-        if literal.is_some_and(|literal| found.addresses.iter().any(|found| *found != literal)) {
-            return Err(blocked("an address resolved to something else".to_owned()));
-        }
-        let judged = found.addresses.iter().map(|address| {
-            judge(*address, &found.own, &found.exceptions).map_err(|bad| blocked(bad.to_string()))
-        });
-        Ok(NetworkFacts {
-            addresses: judged.collect::<Result<_, _>>()?,
-        })
+    ) -> Result<Destination, Denial> {
+        Destination::judge(&ask.host, ask.port, found)
     }
 }
 
-fn check_limits(limits: &NetworkLimits, ask: &NetworkAsk) -> Result<(), Denial> {
-    if let Some(entry) = limits
-        .forbidden
-        .iter()
-        .find(|domain| domain.matches(&ask.host))
-    {
-        let sentence = format!(
-            "the host `{}` is out of bounds for every component",
-            ask.host
-        );
-        return Err(Denial::new(Reason::ForbiddenByScope, sentence)
-            .with_detail(format!("`{entry}` is forbidden to all by the scope")));
+fn check_path(rule: &NetworkRule, ask: &NetworkAsk) -> Result<(), Denial> {
+    let Some(paths) = &rule.paths else {
+        return Ok(());
+    };
+    let path = ask.path();
+    let refuse = |sentence: String| Err(Denial::new(Reason::PathNotAllowed, sentence));
+    if let Some(why) = url::ambiguity(path) {
+        return refuse(format!(
+            "the grant narrows `paths`, and this path {why}, which servers read in more than one way"
+        ));
     }
-    if limits.forbidden_ports.contains(&ask.port) {
-        let sentence = format!("port {} is out of bounds for every component", ask.port);
-        return Err(Denial::new(Reason::ForbiddenByScope, sentence)
-            .with_detail("`forbidden_ports` of the scope lists it"));
+    if !paths.is_match(path) {
+        return refuse("this path of the host was not granted to this component".to_owned());
     }
     Ok(())
-}
-
-fn grant_of(caller: &ComponentId, limits: &NetworkLimits, ask: &NetworkAsk) -> Option<Remedy> {
-    check_limits(limits, ask).ok()?;
-    let value = if ask.host.is_v6() {
-        format!("[{}]:{}", ask.host, ask.port)
-    } else if ask.port == Port::HTTPS {
-        ask.host.to_string()
-    } else {
-        format!("{}:{}", ask.host, ask.port)
-    };
-    Some(Remedy::grant_add(caller, Permission::Network, [value]))
 }

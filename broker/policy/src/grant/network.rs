@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Wish, enabled, required_list};
-use crate::host::{Domain, Port};
+use crate::host::{Domain, Host, Port};
 use crate::json::{Fields, JsonError, Node};
 use crate::method::HttpMethod;
+use crate::path_glob::PathGlob;
 use crate::spelling::{SpellingError, text_type};
+use crate::url;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct NetworkGrant {
@@ -18,6 +20,12 @@ pub struct NetworkGrant {
     pub allowed_ports: Option<Vec<u16>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<HttpMethod>>,
+    /// Where given, the path of a request must match one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<PathGlob>>,
+    /// Hosts and ports to which a connection may carry anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Vec<TcpEntry>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +38,8 @@ pub(super) fn read(mut fields: Fields, wish: Wish) -> Result<NetworkGrant, JsonE
         allowed_domains: required_list(&mut fields, "allowed_domains")?,
         allowed_ports: ports(&mut fields, "allowed_ports")?,
         methods: fields.list("methods")?,
+        paths: fields.list("paths")?,
+        tcp: fields.list("tcp")?,
         timeout_ms: fields.number("timeout_ms", u64::MAX)?,
         max_response_bytes: fields.number("max_response_bytes", u64::MAX)?,
     };
@@ -95,6 +105,42 @@ impl DomainEntry {
     }
 
     pub fn port(&self) -> Option<Port> {
+        self.port
+    }
+}
+
+/// An entry of `tcp`: one host and one port of it.
+#[derive(Clone)]
+pub struct TcpEntry {
+    text: Arc<str>,
+    host: Host,
+    port: Port,
+}
+text_type!(TcpEntry);
+
+impl TcpEntry {
+    fn parse(text: &str) -> Result<Self, SpellingError> {
+        let refuse =
+            |why: String| SpellingError::new("a `tcp` entry of the form `host:port`", text, why);
+        if text.contains('*') {
+            return Err(refuse(
+                "it names one host; there are no wildcards".to_owned(),
+            ));
+        }
+        let (host, port) = url::split_authority(text).map_err(refuse)?;
+        let port = port.ok_or_else(|| refuse("the port is missing".to_owned()))?;
+        Ok(Self {
+            text: text.into(),
+            host,
+            port,
+        })
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub fn port(&self) -> Port {
         self.port
     }
 }

@@ -48,6 +48,18 @@ impl Domains {
         verdict
     }
 
+    /// The ports that entries for this host stand for, in no order.
+    pub(crate) fn ports(&self, host: &Host, ports: &[Port]) -> Vec<Port> {
+        let mut found = Vec::new();
+        for entry in self.matching(host) {
+            match entry {
+                Some(own) => found.push(own),
+                None => found.extend_from_slice(ports),
+            }
+        }
+        found
+    }
+
     fn matching<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = Option<Port>> + 'a {
         let text = host.as_str();
         let dots = text.match_indices('.').filter(|_| host.address().is_none());

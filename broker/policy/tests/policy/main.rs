@@ -19,4 +19,5 @@ mod shipped;
 mod spellings;
 mod template;
 mod terminal;
+mod tunnels;
 mod world;

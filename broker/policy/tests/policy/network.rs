@@ -120,7 +120,7 @@ fn every_address_is_judged_and_one_bad_one_denies() {
     };
     let good = confirm(&found(&["1.1.1.1", "::ffff:8.8.8.8"])).unwrap();
     assert_eq!(
-        good.facts().addresses,
+        good.facts().addresses(),
         ips(&["1.1.1.1", "8.8.8.8"]),
         "mapped ones are dialled as what they are"
     );

@@ -96,6 +96,18 @@ fn schemas_accept_what_the_parser_accepts() {
         (r#"{"clock": {"zone": "UTC"}}"#, false),
         (r#"{"Clock": {"enabled": true}}"#, false),
         (r#"{"../clock": {"enabled": true}}"#, false),
+        (
+            r#"{"network": {"enabled": true, "allowed_domains": [], "tcp": ["db.a:5432", "[::1]:80"], "paths": ["/", "/v1/**"]}}"#,
+            true,
+        ),
+        (
+            r#"{"network": {"enabled": true, "allowed_domains": [], "tcp": ["*.a:5432"]}}"#,
+            false,
+        ),
+        (
+            r#"{"network": {"enabled": true, "allowed_domains": [], "paths": ["v1"]}}"#,
+            false,
+        ),
         (r#"{"network": {"enabled": true, "domains": []}}"#, false),
         (r#"{"env_read": {"allowed_keys": []}}"#, false),
         (

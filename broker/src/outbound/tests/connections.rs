@@ -24,7 +24,9 @@ async fn the_addresses_are_tried_in_their_order() {
         ..Wish::get(&url)
     };
     assert_eq!(fetch_plain(&wish).await.unwrap().status, 200);
-    let stream = dial(&wish.confirmed(), ample().deadline).await.unwrap();
+    let stream = dial(wish.confirmed().facts(), ample().deadline)
+        .await
+        .unwrap();
     assert_eq!(stream.peer_addr().unwrap(), origin.address);
 }
 
@@ -35,7 +37,7 @@ async fn a_refused_connection_names_the_host_and_no_address() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = socket.local_addr().unwrap().port();
     let url = format!("https://api.test:{port}/");
-    let error = dial(&Wish::get(&url).confirmed(), ample().deadline)
+    let error = dial(Wish::get(&url).confirmed().facts(), ample().deadline)
         .await
         .unwrap_err();
     assert!(matches!(error, DialError::Failed { .. }), "{error:?}");
@@ -48,7 +50,7 @@ async fn a_refused_connection_names_the_host_and_no_address() {
 async fn the_connection_is_the_tcp_stream_itself() {
     let origin = Origin::plain(vec![send("pong")]).await;
     let url = origin.url("https", "db.test", "/");
-    let mut stream = dial(&Wish::get(&url).confirmed(), ample().deadline)
+    let mut stream = dial(Wish::get(&url).confirmed().facts(), ample().deadline)
         .await
         .unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"ping\r\n\r\n")

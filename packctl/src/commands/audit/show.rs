@@ -187,6 +187,8 @@ fn question(fields: &Value) -> Option<Question> {
                 .unwrap_or(target);
             Question::terminal(directory, argv.collect()).ok()
         }
+        "network" if action == "tunnel" => Some(Question::tunnel(target)),
+        "network" if action == "resolve" => Some(Question::resolve(target)),
         "network" => {
             let method = fields
                 .pointer("/detail/method")

@@ -21,7 +21,8 @@ Examples:
   packctl grant check default:tool:my_tool file_write /home/user/reports/r.md --action delete
   packctl grant check default:tool:my_tool env_read OPENAI_API_KEY
   packctl grant check default:tool:my_tool terminal /srv/work -- ls -l
-  packctl grant check default:tool:my_tool network GET https://api.openai.com/v1/models")]
+  packctl grant check default:tool:my_tool network GET https://api.openai.com/v1/models
+  packctl grant check default:tool:my_tool network CONNECT api.openai.com:443")]
 pub(crate) struct Check {
     /// The component, as PACK:KIND:NAME
     component: ComponentId,
@@ -30,8 +31,9 @@ pub(crate) struct Check {
     #[arg(value_parser = permission())]
     permission: PermissionName,
 
-    /// PATH for files, KEY for env_read, DIR for terminal, METHOD URL for network, ARGS as a
-    /// JSON object for a handler
+    /// PATH for files, KEY for env_read, DIR for terminal, METHOD URL or CONNECT
+    /// HOST:PORT for network, ARGS as a JSON
+    /// object for a handler
     #[arg(value_name = "ARGUMENT", required = true)]
     arguments: Vec<String>,
 
@@ -113,6 +115,9 @@ impl Check {
             (Permission::EnvRead, [key]) => Question::env_read(key).map_err(usage),
             (Permission::Terminal, [directory]) if !self.argv.is_empty() => {
                 Question::terminal(directory, self.argv.clone()).map_err(usage)
+            }
+            (Permission::Network, [method, authority]) if method == "CONNECT" => {
+                Ok(Question::tunnel(authority))
             }
             (Permission::Network, [method, url]) => Ok(Question::network(method, url)),
             (Permission::FileRead | Permission::FileWrite, _) => {
