@@ -23,6 +23,7 @@ use crate::{
     layout::Layout,
     outbound::{Resolver, Tls},
     policy_store::PolicyStore,
+    quota::Quotas,
     secrets::Values,
     trust::Bundles,
 };
@@ -46,6 +47,8 @@ pub struct Parts {
     pub tls: Tls,
     /// Whom the components' programs are told to trust.
     pub bundles: Bundles,
+    /// What components have made.
+    pub quotas: Arc<Quotas>,
     /// The Docker engine.
     pub engine: Engine,
     /// What images have on their PATH.
@@ -151,6 +154,11 @@ impl Broker {
     #[must_use]
     pub fn bundles(&self) -> &Bundles {
         &self.parts.bundles
+    }
+    /// What components have made, and may still make.
+    #[must_use]
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.parts.quotas
     }
     /// The Docker engine.
     #[must_use]

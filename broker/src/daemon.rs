@@ -29,6 +29,7 @@ use crate::{
     outbound::{NameServers, Resolver, Tls},
     packs::{Packs, StartError},
     policy_store::{PolicyStore, WatchError},
+    quota::Quotas,
     secrets::Values,
     trust::Bundles,
 };
@@ -244,6 +245,7 @@ async fn assemble(
         bundles: Bundles::new(layout.clone(), tls.roots()),
         resolver: Resolver::new(name_servers(&config)),
         tls,
+        quotas: Quotas::open(layout.quota()),
         engine,
         programs: Programs::default(),
         uids: Uids::open(layout.state())?,

@@ -68,6 +68,7 @@ impl Layout {
             (layout.keys(), 0o700),
             (layout.audit(), 0o700),
             (layout.log(), 0o700),
+            (layout.quota(), 0o700),
         ] {
             Self::own_directory(&path, mode)?;
         }
@@ -188,6 +189,11 @@ impl Layout {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.state.join("log")
+    }
+    /// What components have made, one file a component.
+    #[must_use]
+    pub fn quota(&self) -> PathBuf {
+        self.state.join("quota")
     }
     /// Secret values, root's only.
     #[must_use]

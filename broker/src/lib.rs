@@ -17,6 +17,7 @@ mod outbound;
 mod packs;
 mod pipeline;
 mod policy_store;
+mod quota;
 mod refusal;
 mod secrets;
 mod server;

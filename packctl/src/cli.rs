@@ -64,6 +64,7 @@ pub(crate) enum Command {
     Ps(commands::ps::Ps),
     Logs(commands::logs::Logs),
     Stats(commands::stats::Stats),
+    Quota(commands::quota::Quota),
     Call(commands::call::Call),
     /// List, explain and change what components were granted
     #[command(subcommand)]

@@ -11,7 +11,7 @@ use std::{
 use rumi_policy::{
     AbsPath, Cidr, Existing, FileKind, FileRead, FileReadFound, FileWrite, FileWriteAction,
     FileWriteFound, Hello, Host, Network, NetworkFound, Permit, RenameFound, Terminal,
-    TerminalFound, Tunnel, TunnelForm, TunnelFound,
+    TerminalFound, Tunnel, TunnelForm, TunnelFound, Usage,
 };
 
 /// What was seen, and what could not be.
@@ -96,6 +96,9 @@ pub(crate) fn file_write(permit: &Permit<FileWrite>) -> Sight<FileWriteFound> {
             real_root: root,
             real_path,
             to,
+            // What it has made already the broker knows; `packctl quota` shows it.
+            usage: Some(Usage::default()),
+            missing: 1,
         })
     };
     look().into()

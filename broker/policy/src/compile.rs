@@ -9,6 +9,7 @@ use crate::ids::HandlerName;
 use crate::json::JsonError;
 use crate::path_glob;
 use crate::permission::Permission;
+use crate::quota::Quota;
 use crate::rules::domains::Domains;
 use crate::rules::endpoints::Endpoints;
 use crate::rules::globs::Globs;
@@ -187,6 +188,10 @@ fn file_rule(
         roots: Roots::new(grant.directories.clone()),
         globs,
         max_bytes: ceiling(grant.max_bytes, terms.max_bytes),
+        quota: terms.quota.as_ref().map_or(Quota::NONE, |quota| Quota {
+            bytes: ceiling(grant.quota_bytes, quota.bytes).value,
+            files: ceiling(grant.quota_files, quota.files).value,
+        }),
         limits: terms.limits.clone(),
     })
 }

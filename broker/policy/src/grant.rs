@@ -57,6 +57,12 @@ pub struct FileGrant {
     pub exclude: Option<Vec<Pattern>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// `file_write`: the bytes that all it made may come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// `file_write`: the files and directories that it may have made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_files: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -165,8 +171,12 @@ impl Permissions {
             };
             let inner = Fields::open(fields.name(key), node)?;
             match permission {
-                Permission::FileRead => permissions.file_read = Some(read_file(inner, wish)?),
-                Permission::FileWrite => permissions.file_write = Some(read_file(inner, wish)?),
+                Permission::FileRead => {
+                    permissions.file_read = Some(read_file(inner, wish, permission)?)
+                }
+                Permission::FileWrite => {
+                    permissions.file_write = Some(read_file(inner, wish, permission)?)
+                }
                 Permission::EnvRead => permissions.env_read = Some(read_env(inner, wish)?),
                 Permission::Terminal => permissions.terminal = Some(terminal::read(inner, wish)?),
                 Permission::Network => permissions.network = Some(network::read(inner, wish)?),
@@ -209,14 +219,24 @@ where
         .ok_or_else(|| fields.error(key, "this field is missing; `[]` allows nothing"))
 }
 
-fn read_file(mut fields: Fields, wish: Wish) -> Result<FileGrant, JsonError> {
-    let grant = FileGrant {
+fn read_file(
+    mut fields: Fields,
+    wish: Wish,
+    permission: Permission,
+) -> Result<FileGrant, JsonError> {
+    let mut grant = FileGrant {
         enabled: enabled(&mut fields, wish)?,
         directories: required_list(&mut fields, "directories")?,
         patterns: fields.list("patterns")?,
         exclude: fields.list("exclude")?,
         max_bytes: fields.number("max_bytes", u64::MAX)?,
+        quota_bytes: None,
+        quota_files: None,
     };
+    if permission == Permission::FileWrite {
+        grant.quota_bytes = fields.number("quota_bytes", u64::MAX)?;
+        grant.quota_files = fields.number("quota_files", u64::MAX)?;
+    }
     fields.finish()?;
     Ok(grant)
 }

@@ -14,6 +14,7 @@ use crate::grant::{AllowedCommand, Command, TerminalMode};
 use crate::host::{Domain, Port};
 use crate::ids::EnvKey;
 use crate::method::HttpMethod;
+use crate::quota::Quota;
 use crate::reason::Reason;
 use crate::template::Template;
 use domains::Domains;
@@ -61,6 +62,8 @@ pub struct FileRule {
     pub(crate) roots: Roots,
     pub(crate) globs: Globs,
     pub(crate) max_bytes: Ceiling,
+    /// What writing may add up to.
+    pub(crate) quota: Quota,
     pub(crate) limits: Arc<FileLimits>,
 }
 

@@ -43,6 +43,14 @@ pub(crate) struct FileTerms {
     pub(crate) limits: Arc<FileLimits>,
     pub(crate) exclude: Vec<Pattern>,
     pub(crate) max_bytes: Bound,
+    /// Only writing has one.
+    pub(crate) quota: Option<QuotaTerms>,
+}
+
+#[derive(Debug)]
+pub(crate) struct QuotaTerms {
+    pub(crate) bytes: Bound,
+    pub(crate) files: Bound,
 }
 
 #[derive(Debug)]
@@ -123,7 +131,12 @@ impl Scope {
                 Terms::FileRead(read_file(&mut defaults, &mut limits, protected, 4 << 30)?)
             }
             Permission::FileWrite => {
-                Terms::FileWrite(read_file(&mut defaults, &mut limits, protected, 1 << 30)?)
+                let mut terms = read_file(&mut defaults, &mut limits, protected, 1 << 30)?;
+                terms.quota = Some(QuotaTerms {
+                    bytes: bound(&mut defaults, &mut limits, "quota_bytes", 16 << 30)?,
+                    files: bound(&mut defaults, &mut limits, "quota_files", 100_000)?,
+                });
+                Terms::FileWrite(terms)
             }
             Permission::EnvRead => Terms::EnvRead(read_env(&mut defaults, &mut limits)?),
             Permission::Terminal => {
@@ -183,6 +196,7 @@ fn read_file(
     Ok(FileTerms {
         exclude: defaults.list("exclude")?.unwrap_or_default(),
         max_bytes: bound(defaults, limits, "max_bytes", fallback)?,
+        quota: None,
         limits: Arc::new(FileLimits {
             forbidden: forbidden(limits, protected)?,
         }),

@@ -13,6 +13,8 @@ use crate::json::JsonError;
 use crate::path::AbsPath;
 use crate::permission::Permission;
 use crate::problem::Problem;
+use crate::quota::Quota;
+use crate::rules::Slot;
 use crate::scope::Scope;
 use crate::scope::custom::CustomScope;
 use crate::stamp::PolicyHash;
@@ -188,6 +190,17 @@ impl PolicySet {
     /// The valid scope of a handler.
     pub fn custom_scope(&self, handler: &HandlerName) -> Option<&CustomScope> {
         self.scopes.custom(handler)
+    }
+
+    /// What all that the component makes may come to; nothing where it may write nothing.
+    pub fn quota(&self, component: &ComponentId) -> Option<Quota> {
+        match self.entries.get(component)? {
+            Entry::Valid(rights) => match &rights.file_write {
+                Slot::Ready(rule) => Some(rule.quota),
+                Slot::Missing | Slot::Disabled | Slot::ScopeInvalid => None,
+            },
+            Entry::Invalid => None,
+        }
     }
 
     pub fn scope(&self, permission: Permission) -> Option<&Scope> {

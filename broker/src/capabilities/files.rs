@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use hyper::body::Incoming;
 use rumi_policy::{FileKind, FileReadAction, FileReadAsk, FileWriteAction, FileWriteAsk};
 use rumi_proto::v1;
 use tokio::sync::{mpsc, oneshot};
@@ -155,7 +154,7 @@ impl Connection {
         path: &str,
         create: bool,
         length: u64,
-        body: Incoming,
+        body: impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static,
     ) -> Result<v1::FileWriteResponse, Refusal> {
         let ask = FileWriteAsk {
             path: self.path("file_write", "write", path).await?,

@@ -158,4 +158,11 @@ impl Control for ControlService {
     ) -> Result<Response<v1::DoctorResponse>, Status> {
         Ok(Response::new(self.examine().await))
     }
+
+    async fn quotas(
+        &self,
+        _request: Request<v1::QuotasRequest>,
+    ) -> Result<Response<v1::QuotasResponse>, Status> {
+        Ok(Response::new(self.spent()))
+    }
 }

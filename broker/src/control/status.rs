@@ -1,8 +1,11 @@
 //! `ps`, `stats` and the broker's own state.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use rumi_policy::PackId;
+use rumi_policy::{ComponentId, PackId, Usage};
 use rumi_proto::v1;
 use tonic::Status;
 
@@ -80,6 +83,34 @@ impl ControlService {
             })
             .collect();
         Ok(v1::StatsResponse { packs })
+    }
+
+    /// Whoever may write something or has something is shown.
+    pub(super) fn spent(&self) -> v1::QuotasResponse {
+        let broker = self.packs.broker();
+        let policy = broker.policy().current();
+        let mut accounts: BTreeMap<ComponentId, Option<Usage>> = policy
+            .set
+            .components()
+            .filter(|component| policy.set.quota(component).is_some())
+            .map(|component| (component.clone(), Some(Usage::default())))
+            .collect();
+        let spent = broker.quotas().list().into_iter();
+        accounts.extend(spent.map(|spent| (spent.component, spent.usage)));
+        let components = accounts.into_iter().map(|(component, usage)| {
+            let quota = policy.set.quota(&component);
+            v1::QuotaStatus {
+                component_id: component.to_string(),
+                readable: usage.is_some(),
+                bytes: usage.unwrap_or_default().bytes,
+                files: usage.unwrap_or_default().files,
+                quota_bytes: quota.map_or(0, |quota| quota.bytes),
+                quota_files: quota.map_or(0, |quota| quota.files),
+            }
+        });
+        v1::QuotasResponse {
+            components: components.collect(),
+        }
     }
 
     /// Parses names and refuses those that nobody knows.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 use rumi_proto::v1;
 use tonic::Status;
@@ -15,7 +15,10 @@ use super::{
     connect,
     route::{Body, boxed},
 };
-use crate::capabilities::Connection;
+use crate::{
+    capabilities::Connection,
+    refusal::{Failure, Refusal},
+};
 
 /// Streams a file, or a range of it.
 pub(super) async fn download(
@@ -79,12 +82,19 @@ async fn take_upload(connection: &Connection, request: Request<Incoming>) -> Res
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .unwrap_or(0);
-    let written = connection
-        .upload(&path, create, length, request.into_body())
-        .await?;
+    let body = request.into_body().into_data_stream();
+    let body = body.map(|frame| frame.map_err(|_| ended_early()));
+    let written = connection.upload(&path, create, length, body).await?;
     serde_json::to_vec(&written)
         .map(Bytes::from)
         .map_err(|error| Status::internal(error.to_string()))
+}
+
+fn ended_early() -> Refusal {
+    Refusal::failed(
+        Failure::Precondition,
+        "the upload ended before it was whole",
+    )
 }
 
 fn set_number(headers: &mut HeaderMap, name: header::HeaderName, number: u64) {

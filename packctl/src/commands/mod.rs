@@ -11,6 +11,7 @@ pub(crate) mod init;
 mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod ps;
+pub(crate) mod quota;
 pub(crate) mod stats;
 pub(crate) mod up;
 
@@ -25,6 +26,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Ps(ps) => ps.run(context),
         Command::Logs(logs) => logs.run(context),
         Command::Stats(stats) => stats.run(context),
+        Command::Quota(quota) => quota.run(context),
         Command::Call(call) => call.run(context),
         Command::Grant(grant) => grant.run(context),
         Command::Audit(audit) => audit.run(context),

@@ -9,7 +9,8 @@ use std::{
 
 use rumi_proto::v1::{
     CallRequest, CallResponse, DoctorRequest, DoctorResponse, LogLine, LogsRequest, PacksRequest,
-    Progress, PsRequest, PsResponse, StatsResponse, StatusRequest, StatusResponse,
+    Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, StatsResponse, StatusRequest,
+    StatusResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -24,6 +25,7 @@ pub(crate) struct Script {
     pub(crate) logs: Vec<LogLine>,
     pub(crate) calls: HashMap<String, CallResponse>,
     pub(crate) doctor: DoctorResponse,
+    pub(crate) quotas: QuotasResponse,
     pub(crate) refuse: Option<Status>,
     /// Ends a stream in the middle.
     pub(crate) break_stream: Option<Status>,
@@ -155,5 +157,9 @@ impl Control for Scripted {
     async fn doctor(&self, _: Request<DoctorRequest>) -> Result<Response<DoctorResponse>, Status> {
         self.note("doctor".to_owned())?;
         Ok(Response::new(self.script.doctor.clone()))
+    }
+    async fn quotas(&self, _: Request<QuotasRequest>) -> Result<Response<QuotasResponse>, Status> {
+        self.note("quotas".to_owned())?;
+        Ok(Response::new(self.script.quotas.clone()))
     }
 }

@@ -4,8 +4,8 @@ use std::{io::Write as _, process::Stdio};
 
 use rumi_proto::v1::{
     CallDenial, CallResponse, ComponentStatus, DoctorResponse, Finding, LogLine, PackDone,
-    PackFailed, PackStats, PackStatus, Progress, PsResponse, StatsResponse,
-    progress::Result as Ending,
+    PackFailed, PackStats, PackStatus, Progress, PsResponse, QuotaStatus, QuotasResponse,
+    StatsResponse, progress::Result as Ending,
 };
 use tonic::Status;
 
@@ -246,6 +246,33 @@ fn stats_are_readable_and_exact() {
         .prints("3/100");
     let line = host.expect(&["stats", "-o", "jsonl"], 0);
     assert_eq!(line.json()["memory_peak_bytes"], u64::MAX);
+}
+
+#[test]
+fn quota_shows_what_is_written_and_what_may_be() {
+    let status = |name: &str, readable| QuotaStatus {
+        component_id: format!("a:tool:{name}"),
+        readable,
+        bytes: 3 << 20,
+        files: 7,
+        quota_bytes: 1 << 30,
+        quota_files: 100,
+    };
+    let (host, _broker) = with(Script {
+        quotas: QuotasResponse {
+            components: vec![status("known", true), status("unknown", false)],
+        },
+        ..Script::default()
+    });
+    host.expect(&["quota", "a:tool:known"], 0)
+        .prints("3.0 MiB")
+        .prints("1.0 GiB")
+        .prints("100");
+    let unknown = host.expect(&["quota", "a:tool:unknown", "-o", "json"], 0);
+    assert!(unknown.stderr.contains("cannot be counted"), "{unknown:?}");
+    assert_eq!(unknown.json()[0]["readable"], false);
+    host.expect(&["quota", "a:tool:nobody"], 4)
+        .says("packctl grant add a:tool:nobody file_write");
 }
 
 #[test]

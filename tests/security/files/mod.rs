@@ -3,6 +3,7 @@
 mod forbidden;
 mod kinds;
 mod links;
+mod quotas;
 mod races;
 mod spellings;
 

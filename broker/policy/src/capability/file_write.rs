@@ -11,6 +11,7 @@ use crate::denial::{Denial, Remedy};
 use crate::ids::ComponentId;
 use crate::path::AbsPath;
 use crate::permission::{Permission, PermissionName};
+use crate::quota::{Quota, Usage};
 use crate::reason::Reason;
 use crate::rules::forbidden::Forbidden;
 use crate::rules::{FileRule, Slot};
@@ -69,6 +70,11 @@ impl FileWriteTerms {
         self.place.rule.max_bytes.value
     }
 
+    /// Whether the component's account has no room for what is known to come.
+    pub fn is_full(&self, usage: Usage, found: &FileWriteFound, ask: &FileWriteAsk) -> bool {
+        !self.place.rule.quota.admits(usage, growth(ask, found))
+    }
+
     pub fn to(&self) -> Option<(&AbsPath, &str)> {
         self.to
             .as_ref()
@@ -92,6 +98,11 @@ pub struct FileWriteFound {
     pub real_path: AbsPath,
     /// For a rename, the same of where it goes.
     pub to: Option<RenameFound>,
+    /// What the component has made so far, without what this change takes away. Nothing where
+    /// its account cannot be read.
+    pub usage: Option<Usage>,
+    /// Directories that are missing on the way to the one that `Mkdir` names, itself included.
+    pub missing: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +116,9 @@ pub struct RenameFound {
 pub struct FileWriteFacts {
     /// How many bytes this request may write, however many arrive.
     pub max_bytes: u64,
+    /// What all that the component has made may come to. Others of its requests run beside this
+    /// one, so whoever acts has to reserve what it adds.
+    pub quota: Quota,
 }
 
 impl Capability for FileWrite {
@@ -200,8 +214,10 @@ impl Judge for FileWrite {
                 confirm_rename(&ask.path, to, terms, found, is_directory)?;
             }
         }
+        check_quota(place.rule.quota, found.usage, growth(ask, found))?;
         Ok(FileWriteFacts {
             max_bytes: place.rule.max_bytes.value.saturating_sub(before),
+            quota: place.rule.quota,
         })
     }
 }
@@ -223,6 +239,35 @@ fn check_size(rule: &FileRule, bytes: u64) -> Result<(), Denial> {
     }
     let sentence = format!("a file may grow to {} bytes at most", rule.max_bytes.value);
     Err(Denial::new(rule.max_bytes.reason, sentence))
+}
+
+/// What the change adds to the account, as far as is known before the bytes arrive. A file
+/// that is replaced counts as made anew, whoever had made it.
+fn growth(ask: &FileWriteAsk, found: &FileWriteFound) -> Usage {
+    let (bytes, files) = match ask.action {
+        FileWriteAction::Write | FileWriteAction::Create => (ask.bytes, 1),
+        FileWriteAction::Append => (ask.bytes, u64::from(found.existing.is_none())),
+        FileWriteAction::Mkdir { .. } => (0, found.missing),
+        FileWriteAction::Delete | FileWriteAction::Rename { .. } => (0, 0),
+    };
+    Usage { bytes, files }
+}
+
+fn check_quota(quota: Quota, usage: Option<Usage>, growth: Usage) -> Result<(), Denial> {
+    if growth == Usage::default() {
+        return Ok(());
+    }
+    let Some(usage) = usage else {
+        let sentence = "what this component has written cannot be counted, so it may write no more";
+        return Err(Denial::new(Reason::Quota, sentence));
+    };
+    if quota.admits(usage, growth) {
+        return Ok(());
+    }
+    let sentence = format!(
+        "this component may make {quota} in all; it has {usage} and asks for {growth} more"
+    );
+    Err(Denial::new(Reason::Quota, sentence))
 }
 
 /// A file with a second name is not written to: that name may be anywhere.

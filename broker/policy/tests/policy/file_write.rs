@@ -2,7 +2,7 @@
 
 use rumi_policy::{
     Confirmed, Denial, Existing, FileKind, FileWrite, FileWriteAction, FileWriteAsk,
-    FileWriteFound, PolicySet, RenameFound,
+    FileWriteFound, PolicySet, RenameFound, Usage,
 };
 
 use crate::world::{ask, path, policy, reason, remedy};
@@ -33,6 +33,8 @@ fn found(real_root: &str, real_path: &str, existing: Option<Existing>) -> FileWr
         real_root: path(real_root),
         real_path: path(real_path),
         to: None,
+        usage: Some(Usage::default()),
+        missing: 1,
     }
 }
 
@@ -394,4 +396,70 @@ fn forbidden_paths_are_not_written() {
         let answer = confirm(&set, write(FileWriteAction::Write, "/srv/l/x", 0), &linked);
         assert_eq!(reason(&answer), "forbidden_by_scope", "{text} by link");
     }
+}
+
+#[test]
+fn what_was_made_counts_against_the_quota_and_the_scope_has_the_last_word() {
+    let used = |bytes, files, missing| FileWriteFound {
+        usage: Some(Usage { bytes, files }),
+        missing,
+        ..found("/srv/out", "/srv/out/a", None)
+    };
+    let set = srv(r#", "quota_bytes": 100, "quota_files": 5"#);
+    let cases = [
+        (FileWriteAction::Create, 10, used(90, 4, 1), true),
+        (FileWriteAction::Create, 11, used(90, 4, 1), false),
+        (FileWriteAction::Write, 0, used(0, 5, 1), false),
+        (FileWriteAction::Append, 0, used(0, 5, 1), false),
+        (
+            FileWriteAction::Mkdir { parents: true },
+            0,
+            used(0, 3, 2),
+            true,
+        ),
+        (
+            FileWriteAction::Mkdir { parents: true },
+            0,
+            used(0, 3, 3),
+            false,
+        ),
+        // Over the quota, since it was lowered, whatever adds nothing is still allowed.
+        (
+            FileWriteAction::Mkdir { parents: true },
+            0,
+            used(500, 50, 0),
+            true,
+        ),
+        (FileWriteAction::Delete, 0, used(500, 50, 1), true),
+    ];
+    for (action, bytes, found, allowed) in cases {
+        let asked = write(action.clone(), "/srv/out/a", bytes);
+        match confirm(&set, asked, &found) {
+            Ok(confirmed) => {
+                assert!(allowed, "{action:?} {found:?}");
+                assert_eq!(confirmed.facts().quota.bytes, 100);
+            }
+            Err(denial) => {
+                assert!(!allowed, "{action:?}: {denial}");
+                assert_eq!(denial.reason.as_str(), "quota");
+                assert!(denial.remedy.is_none());
+            }
+        }
+    }
+    let unknown = FileWriteFound {
+        usage: None,
+        ..found("/srv/out", "/srv/out/a", None)
+    };
+    let refused = confirm(
+        &set,
+        write(FileWriteAction::Create, "/srv/out/a", 0),
+        &unknown,
+    );
+    assert_eq!(refused.unwrap_err().reason.as_str(), "quota");
+    let deleted = confirm(
+        &set,
+        write(FileWriteAction::Delete, "/srv/out/a", 0),
+        &unknown,
+    );
+    assert!(deleted.is_ok(), "deleting needs no account");
 }

@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::policy_store::Root;
+use crate::{policy_store::Root, quota::Inode};
 
 /// Confined to the root: no way up, no magic link, no other mount.
 const CONFINED: ResolveFlags = ResolveFlags::BENEATH
@@ -31,6 +31,10 @@ impl Found {
     }
     pub(super) fn size(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+    /// How the books know it.
+    pub(super) fn counted(&self) -> (Inode, u64) {
+        (Inode::from(&self.stat), self.size())
     }
     pub(super) fn links(&self) -> u64 {
         self.stat.st_nlink
@@ -148,6 +152,28 @@ fn find_with(root: &Root, relative: &str, flags: OFlags) -> io::Result<Found> {
         stat,
         real_path,
     })
+}
+
+/// Holds what has this very name in a directory, a symlink included; nothing where none has.
+pub(super) fn find_name(parent: &Found, name: &str) -> io::Result<Option<Found>> {
+    let opened = rustix::fs::openat(
+        &parent.handle,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let handle = match opened {
+        Ok(handle) => handle,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = rustix::fs::fstat(&handle)?;
+    Ok(Some(Found {
+        handle,
+        readable: false,
+        stat,
+        real_path: join(&parent.real_path, name)?,
+    }))
 }
 
 /// The kernel says EAGAIN when a rename ran beside a lookup that must stay beneath.

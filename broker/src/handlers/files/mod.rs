@@ -4,6 +4,7 @@ mod create;
 mod directory;
 mod list;
 mod lookup;
+mod payer;
 mod read;
 mod remove;
 mod stat;
@@ -21,13 +22,47 @@ pub use stream::{ReadStreamHandler, StreamStart};
 pub use upload::UploadHandler;
 pub use write::WriteHandler;
 
+use rumi_audit::RecordId;
+
 use crate::{
     policy_store::RootError,
+    quota::QuotaError,
     refusal::{Failure, Refusal},
 };
 
 /// Bytes of a file that one reply may hold; more goes by ranges or as a stream.
 pub const MAX_INLINE: u64 = 3 * 1024 * 1024;
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+enum ChangeError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+}
+
+impl From<rustix::io::Errno> for ChangeError {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+impl From<io::ErrorKind> for ChangeError {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self::Io(kind.into())
+    }
+}
+
+impl ChangeError {
+    /// The refusal of a request for this path that was recorded under this id.
+    fn refusal(self, path: &str, record: RecordId) -> Refusal {
+        match self {
+            Self::Io(error) => io_failure(path, &error),
+            Self::Quota(error) => error.refusal(record.to_string()),
+        }
+    }
+}
 
 /// Puts an error of the kernel into words, naming only what the caller named.
 fn io_failure(path: &str, error: &io::Error) -> Refusal {

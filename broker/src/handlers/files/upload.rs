@@ -1,17 +1,23 @@
 //! Takes in a file of any size as a body, whole or not at all.
 
-use std::io;
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{self, Poll, ready},
+};
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use futures_util::{Stream, StreamExt as _};
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, FileWrite, FileWriteAction, FileWriteFound, Permit};
 
+use tokio::task::JoinHandle;
+
 use super::{
-    count,
+    ChangeError, count,
     create::{Draft, Existing},
-    io_failure,
+    payer::Payer,
     write::{self, Target},
 };
 use crate::{
@@ -22,12 +28,36 @@ use crate::{
 
 /// Serves one upload.
 #[derive(Debug)]
-pub struct UploadHandler {
+pub struct UploadHandler<B> {
     /// The content, as it comes in.
-    pub body: Incoming,
+    pub body: B,
 }
 
-impl Handler<FileWrite> for UploadHandler {
+/// Frames that are written at once where they are there already.
+const AT_ONCE: usize = 8;
+
+/// Why an upload was not taken in.
+enum UploadError {
+    Refused(Refusal),
+    Change(ChangeError),
+}
+
+impl From<Refusal> for UploadError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ChangeError> for UploadError {
+    fn from(error: ChangeError) -> Self {
+        Self::Change(error)
+    }
+}
+
+impl<B> Handler<FileWrite> for UploadHandler<B>
+where
+    B: Stream<Item = Result<Bytes, Refusal>> + Send,
+{
     type Handle = Target;
     type Reply = u64;
 
@@ -36,7 +66,7 @@ impl Handler<FileWrite> for UploadHandler {
         context: Context<'_>,
         permit: &Recorded<Permit<FileWrite>>,
     ) -> Result<(FileWriteFound, Target), Refusal> {
-        write::find(context, permit.get())
+        write::find_counted(context, permit.get()).await
     }
 
     async fn perform(
@@ -45,6 +75,7 @@ impl Handler<FileWrite> for UploadHandler {
         permit: &Recorded<Confirmed<FileWrite>>,
         target: Target,
     ) -> Performed<u64> {
+        let record = permit.id();
         let permit = permit.get();
         let mut lease = Lease::<FileWrite>::new(
             context.broker.policy(),
@@ -57,17 +88,24 @@ impl Handler<FileWrite> for UploadHandler {
         };
         let mut received = 0;
         let limit = permit.facts().max_bytes;
+        let payer = Payer::of(context, permit);
+        let receiving = receive(self.body, target, existing, payer, limit, &mut received);
         let result = tokio::select! {
-            result = receive(self.body, target, existing, limit, &mut received) => result,
-            denial = lease.revoked() => Err(Refusal::Denied {
+            result = receiving => result,
+            denial = lease.revoked() => Err(UploadError::Refused(Refusal::Denied {
                 reason: rumi_policy::Reason::Revoked,
                 sentence: denial.sentence,
                 record: String::new(),
-            }),
+            })),
         };
+        let path = permit.ask().path.as_str();
+        let result = result.map_err(|error| match error {
+            UploadError::Refused(refusal) => name(refusal, path),
+            UploadError::Change(error) => error.refusal(path, record),
+        });
         Performed {
             bytes_in: received,
-            ..Performed::plain(result.map_err(|refusal| name(refusal, permit.ask().path.as_str())))
+            ..Performed::plain(result)
         }
     }
 }
@@ -82,56 +120,59 @@ fn name(refusal: Refusal, path: &str) -> Refusal {
     }
 }
 
+/// Writes one part of the body while the next one comes in.
 async fn receive(
-    mut body: Incoming,
+    body: impl Stream<Item = Result<Bytes, Refusal>>,
     target: Target,
     existing: Existing,
+    payer: Payer,
     limit: u64,
     received: &mut u64,
-) -> Result<u64, Refusal> {
+) -> Result<u64, UploadError> {
     let Target::Placed(placed) = target else {
-        return Err(Refusal::failed(Failure::Internal, "no place to write to"));
+        return Err(Refusal::failed(Failure::Internal, "no place to write to").into());
     };
-    let place = std::sync::Arc::new(placed.from);
-    let opened = std::sync::Arc::clone(&place);
-    let mut draft = blocking(move || Draft::begin(&opened)).await?;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Refusal::failed(
-                Failure::Precondition,
-                "the upload ended before it was whole",
-            )
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        *received += count(data.len());
+    let place = Arc::new(placed.from);
+    let opened = Arc::clone(&place);
+    let mut writing = blocking(move || Draft::begin(&opened, &payer));
+    let mut parts = pin!(body.ready_chunks(AT_ONCE));
+    while let Some(frames) = parts.next().await {
+        let frames = frames
+            .into_iter()
+            .collect::<Result<Vec<Bytes>, Refusal>>()?;
+        *received += frames.iter().map(|data| count(data.len())).sum::<u64>();
         if *received > limit {
-            return Err(Refusal::failed(
-                Failure::TooLarge,
-                format!("more than the {limit} bytes that may be written"),
-            ));
+            let message = format!("more than the {limit} bytes that may be written");
+            return Err(Refusal::failed(Failure::TooLarge, message).into());
         }
-        draft = blocking(move || append(draft, &data)).await?;
+        let draft = writing.await?;
+        writing = blocking(move || append(draft, &frames));
     }
-    blocking(move || draft.publish(&place, existing)).await
+    let draft = writing.await?;
+    Ok(blocking(move || draft.publish(&place, existing)).await?)
 }
 
-fn append(mut draft: Draft, data: &Bytes) -> io::Result<Draft> {
-    draft.write(data)?;
+fn append(mut draft: Draft, frames: &[Bytes]) -> Result<Draft, ChangeError> {
+    for data in frames {
+        draft.write(data)?;
+    }
     Ok(draft)
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(|error| match io_failure("", &error) {
-            Refusal::Failed { code, message } => {
-                Refusal::failed(code, message.trim_start_matches("`` ").to_owned())
-            }
-            denied @ Refusal::Denied { .. } => denied,
-        })
+/// What runs beside the request; it goes on even when nobody waits for it any more.
+struct Blocking<T>(JoinHandle<Result<T, ChangeError>>);
+
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChangeError> + Send + 'static,
+) -> Blocking<T> {
+    Blocking(tokio::task::spawn_blocking(work))
+}
+
+impl<T> Future for Blocking<T> {
+    type Output = Result<T, ChangeError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let ended = ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(ended.unwrap_or_else(|error| Err(io::Error::other(error).into())))
+    }
 }

@@ -8,12 +8,13 @@ use rumi_policy::{
     AbsPath, Confirmed, Existing as Seen, FileWrite, FileWriteAction, FileWriteFound, Permit,
     RenameFound,
 };
-use rustix::{fs::AtFlags, io::Errno};
 
 use super::{
-    count,
+    ChangeError, count,
     create::{self, Draft, Existing, Place},
-    io_failure, lookup, remove, root_failure,
+    io_failure, lookup,
+    payer::Payer,
+    remove, root_failure,
 };
 use crate::{
     pipeline::{Context, Handler, Performed},
@@ -54,7 +55,6 @@ struct Looked {
     root: Arc<Root>,
     place: Place,
     existing: Option<Seen>,
-    real_path: AbsPath,
 }
 
 /// What a request for writing names; shared by all handlers of `file_write`.
@@ -80,18 +80,48 @@ pub(super) fn find(
     let found = FileWriteFound {
         existing: from.existing,
         real_root: from.root.path().clone(),
-        real_path: from.real_path,
+        real_path: from.place.path.clone(),
         to: to.as_ref().map(|to| RenameFound {
             existing: to.existing,
             real_root: to.root.path().clone(),
-            real_path: to.real_path.clone(),
+            real_path: to.place.path.clone(),
         }),
+        usage: None,
+        missing: 1,
     };
     let placed = Placed {
         from: from.place,
         to: to.map(|to| to.place),
     };
     Ok((found, Target::Placed(Box::new(placed))))
+}
+
+/// The same with what the component has made so far. Where that leaves no room, it is counted
+/// again first: its files may have been removed by others.
+pub(super) async fn find_counted(
+    context: Context<'_>,
+    permit: &Permit<FileWrite>,
+) -> Result<(FileWriteFound, Target), Refusal> {
+    let (mut found, target) = find(context, permit)?;
+    let quotas = context.broker.quotas();
+    let component = context.caller.component();
+    let replaced = match (&permit.ask().action, &target) {
+        (FileWriteAction::Write, Target::Placed(placed)) => placed.from.existing.as_ref(),
+        _ => None,
+    };
+    let replaced = replaced.map(|replaced| replaced.counted().0);
+    found.usage = quotas.usage(component, replaced);
+    if found
+        .usage
+        .is_some_and(|usage| permit.terms().is_full(usage, &found, permit.ask()))
+    {
+        let (counting, whose) = (Arc::clone(quotas), component.clone());
+        let counted = tokio::task::spawn_blocking(move || counting.recount_if_due(&whose)).await;
+        if matches!(counted, Ok(true)) {
+            found.usage = quotas.usage(component, replaced);
+        }
+    }
+    Ok((found, target))
 }
 
 fn open_root(context: Context<'_>, path: &AbsPath) -> Result<Arc<Root>, Refusal> {
@@ -116,9 +146,22 @@ fn parents(root: Arc<Root>, relative: &str) -> io::Result<(FileWriteFound, Targe
         real_root: root.path().clone(),
         real_path,
         to: None,
+        usage: None,
+        missing: missing(&root, relative),
     };
     let relative = relative.to_owned();
     Ok((found, Target::Missing { root, relative }))
+}
+
+/// How many of the directories on the way are not there.
+fn missing(root: &Root, relative: &str) -> u64 {
+    let mut above = Some(relative);
+    let mut missing = 0;
+    while let Some(directory) = above.filter(|directory| lookup::find(root, directory).is_err()) {
+        missing += 1;
+        above = directory.rsplit_once('/').map(|(above, _)| above);
+    }
+    missing
 }
 
 fn look(root: Arc<Root>, relative: &str) -> io::Result<Looked> {
@@ -128,23 +171,20 @@ fn look(root: Arc<Root>, relative: &str) -> io::Result<Looked> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let parent = lookup::find_directory(&root, directory)?;
-    let existing = match rustix::fs::statat(&parent.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Some(Seen {
-            kind: lookup::kind_of(&stat),
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            links: stat.st_nlink,
-        }),
-        Err(Errno::NOENT) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let real_path = lookup::join(&parent.real_path, name)?;
+    let existing = lookup::find_name(&parent, name)?;
+    let path = lookup::join(&parent.real_path, name)?;
     Ok(Looked {
         root,
-        existing,
-        real_path,
+        existing: existing.as_ref().map(|existing| Seen {
+            kind: existing.kind(),
+            size: existing.size(),
+            links: existing.links(),
+        }),
         place: Place {
             parent,
             name: name.to_owned(),
+            path,
+            existing,
         },
     })
 }
@@ -158,15 +198,16 @@ impl Handler<FileWrite> for WriteHandler {
         context: Context<'_>,
         permit: &Recorded<Permit<FileWrite>>,
     ) -> Result<(FileWriteFound, Target), Refusal> {
-        find(context, permit.get())
+        find_counted(context, permit.get()).await
     }
 
     async fn perform(
         self,
-        _context: Context<'_>,
+        context: Context<'_>,
         permit: &Recorded<Confirmed<FileWrite>>,
         target: Target,
     ) -> Performed<u64> {
+        let record = permit.id();
         let permit = permit.get();
         let path = permit.ask().path.clone();
         let action = permit.ask().action.clone();
@@ -177,22 +218,29 @@ impl Handler<FileWrite> for WriteHandler {
                 format!("`{path}` may not become that large"),
             )));
         }
+        let payer = Payer::of(context, permit);
         // Making something durable takes milliseconds: not on a request's thread.
-        let changed = tokio::task::spawn_blocking(move || change(&action, &target, &self.data))
+        let changing = move || change(&action, &target, &self.data, &payer);
+        let changed = tokio::task::spawn_blocking(changing)
             .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)));
+            .unwrap_or_else(|error| Err(io::Error::other(error).into()));
         Performed {
             bytes_in,
-            ..Performed::plain(changed.map_err(|error| io_failure(path.as_str(), &error)))
+            ..Performed::plain(changed.map_err(|error| error.refusal(path.as_str(), record)))
         }
     }
 }
 
 /// Makes the change; the new size of a file, or 0.
-fn change(action: &FileWriteAction, target: &Target, data: &[u8]) -> io::Result<u64> {
+fn change(
+    action: &FileWriteAction,
+    target: &Target,
+    data: &[u8],
+    payer: &Payer,
+) -> Result<u64, ChangeError> {
     let placed = match target {
         Target::Missing { root, relative } => {
-            return create::directories(root, relative).map(|()| 0);
+            return create::directories(root, relative, payer).map(|()| 0);
         }
         Target::Placed(placed) => placed,
     };
@@ -203,15 +251,15 @@ fn change(action: &FileWriteAction, target: &Target, data: &[u8]) -> io::Result<
                 FileWriteAction::Create => Existing::Refuse,
                 _ => Existing::Replace,
             };
-            let mut draft = Draft::begin(place)?;
+            let mut draft = Draft::begin(place, payer)?;
             draft.write(data)?;
             draft.publish(place, existing)
         }
-        FileWriteAction::Append => create::append(place, data),
-        FileWriteAction::Mkdir { .. } => create::directory(place).map(|()| 0),
-        FileWriteAction::Delete => remove::delete(place).map(|()| 0),
+        FileWriteAction::Append => create::append(place, data, payer),
+        FileWriteAction::Mkdir { .. } => create::directory(place, payer).map(|()| 0),
+        FileWriteAction::Delete => Ok(remove::delete(place, payer).map(|()| 0)?),
         FileWriteAction::Rename { .. } => match &placed.to {
-            Some(to) => remove::rename(place, to).map(|()| 0),
+            Some(to) => Ok(remove::rename(place, to, payer).map(|()| 0)?),
             None => Err(io::ErrorKind::InvalidInput.into()),
         },
     }
