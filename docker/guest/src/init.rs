@@ -1,5 +1,8 @@
-//! PID 1: reaps what nobody waits for and keeps the first component's worker alive.
-//! One thread, no runtime; whatever happens here ends the container.
+//! PID 1: reaps what nobody waits for, keeps the first component's worker alive, and hands
+//! questions for names to the workers. One thread, no runtime; whatever happens here ends the
+//! container.
+
+mod switchboard;
 
 use std::{
     ffi::OsString,
@@ -21,6 +24,7 @@ use rustix::{
     process::{DumpableBehavior, Pid, WaitOptions, WaitStatus, set_dumpable_behavior, wait},
 };
 
+use self::switchboard::Switchboard;
 use crate::{backoff::Backoff, say};
 
 /// A worker that lived this long was fine; what ended it is no reason to wait.
@@ -47,6 +51,8 @@ pub(crate) fn run(worker: Option<Vec<OsString>>) -> Result<(), InitError> {
     wanted.thread_block().map_err(InitError::Signals)?;
     let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(InitError::Signals)?;
+    // Before any code of the pack runs, which could otherwise take its place.
+    let mut switchboard = worker.as_ref().and_then(|_| open_switchboard());
     let mut worker = worker.map(Worker::new);
     let mut stops = Stops::new();
     loop {
@@ -54,22 +60,40 @@ pub(crate) fn run(worker: Option<Vec<OsString>>) -> Result<(), InitError> {
             worker.start_when_due();
         }
         let pause = worker.as_ref().and_then(Worker::pause);
-        wait_readable(&signals, pause)?;
+        wait_readable(&signals, switchboard.as_ref(), pause)?;
         while let Some(signal) = signals.read_signal().map_err(InitError::Signals)? {
             if stops.is_obeyed(&signal) {
                 return Ok(());
             }
         }
         reap(worker.as_mut());
+        if let Some(switchboard) = &mut switchboard {
+            switchboard.serve();
+        }
     }
 }
 
-fn wait_readable(signals: &SignalFd, pause: Option<Duration>) -> Result<(), InitError> {
+/// A container without names is better than none; clients learn at once that nobody answers.
+fn open_switchboard() -> Option<Switchboard> {
+    Switchboard::open()
+        .inspect_err(|error| say::line(&format!("cannot answer questions for names: {error}")))
+        .ok()
+}
+
+fn wait_readable(
+    signals: &SignalFd,
+    switchboard: Option<&Switchboard>,
+    pause: Option<Duration>,
+) -> Result<(), InitError> {
     let timeout = pause.map(|pause| Timespec {
         tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: pause.subsec_nanos().into(),
     });
-    let mut wanted = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    let lines = switchboard.into_iter().flat_map(Switchboard::descriptors);
+    let mut wanted: Vec<PollFd<'_>> = std::iter::once(signals.as_fd())
+        .chain(lines)
+        .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
+        .collect();
     match poll(&mut wanted, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(InitError::Poll(error)),

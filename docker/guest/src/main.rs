@@ -5,6 +5,7 @@ mod arguments;
 mod backoff;
 mod component;
 mod init;
+mod network;
 mod programs;
 mod say;
 mod wipe;

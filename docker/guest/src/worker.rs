@@ -4,7 +4,7 @@
 mod descriptors;
 mod interpreter;
 mod lines;
-mod notes;
+pub(crate) mod notes;
 mod runner;
 mod session;
 
@@ -44,7 +44,7 @@ pub(crate) fn run(options: WorkerOptions) -> Result<(), WorkerError> {
         .build()
         .map_err(WorkerError::Runtime)?;
     LocalSet::new().block_on(&runtime, async {
-        let mut worker = Worker::new(options, descriptors);
+        let mut worker = Worker::new(options, descriptors).await;
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
         let mut said = String::new();
         loop {

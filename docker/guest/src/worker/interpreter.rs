@@ -29,6 +29,8 @@ pub(crate) struct Surroundings {
     pub(crate) component: ComponentId,
     pub(crate) socket: PathBuf,
     pub(crate) runner: PathBuf,
+    /// By which programs find the proxy.
+    pub(crate) network: Vec<(&'static str, String)>,
 }
 
 impl Surroundings {
@@ -41,6 +43,7 @@ impl Surroundings {
             .env("RUMI_SOCKET", &self.socket)
             .env("RUMI_COMPONENT", self.component.as_str())
             .env("HOME", HOME)
+            .envs(self.network.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -15,7 +15,7 @@ use tokio::{net::UnixStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{arguments::WorkerOptions, say, wipe};
+use crate::{arguments::WorkerOptions, network, say, wipe};
 
 use super::{
     descriptors::Reserved,
@@ -64,12 +64,13 @@ pub(crate) enum SessionError {
 }
 
 impl Worker {
-    pub(crate) fn new(options: WorkerOptions, descriptors: Reserved) -> Self {
+    pub(crate) async fn new(options: WorkerOptions, descriptors: Reserved) -> Self {
         let (notes, pending) = notes::queue();
         let surroundings = Surroundings {
             component: options.component.clone(),
             socket: options.socket.clone(),
             runner: options.runner.clone(),
+            network: network::start(&options.socket, &notes).await,
         };
         let orders = Runner::start(surroundings, descriptors, notes.clone());
         Self {
