@@ -7,6 +7,8 @@ mod file_read;
 #[cfg(test)]
 mod file_write;
 #[cfg(test)]
+mod guest_network;
+#[cfg(test)]
 mod hot_reload;
 #[cfg(test)]
 mod network;

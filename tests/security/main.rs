@@ -7,6 +7,8 @@ mod identity;
 #[cfg(test)]
 mod misbehaving;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod protocol;

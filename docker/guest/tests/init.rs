@@ -9,7 +9,14 @@ use rustix::process::Signal;
 use support::{Broker, Guest, Place, children, eventually, python, signal};
 
 /// The arguments that make the guest PID 1 of a namespace with its own /proc.
-const NAMESPACE: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+const NAMESPACE: [&str; 6] = [
+    "unshare",
+    "--net",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+];
 
 /// PID 1 of the namespace, seen from here.
 async fn first_process(unshare: &Guest) -> i32 {

@@ -147,7 +147,7 @@ impl Switchboard {
             return false;
         };
         let query = query.get(..length).unwrap_or_default();
-        let answer = match self.worker_of(client, |from| sockets::owner_of_datagrams(from)) {
+        let answer = match self.worker_of(client, sockets::owner_of_datagrams) {
             Err(code) => Some(code),
             Ok(_) if length > message::LONGEST => Some(Code::Malformed),
             Ok(worker) => {

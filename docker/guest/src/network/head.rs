@@ -114,8 +114,15 @@ pub(super) fn parse_request(bytes: &[u8]) -> Result<Option<(usize, RequestHead)>
     Ok(Some((length, head)))
 }
 
-/// The status of a reply.
-pub(super) fn parse_reply(bytes: &[u8]) -> Result<Option<(usize, u16)>, HeadError> {
+/// What the client of a tunnel must know of a reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ReplyHead {
+    pub(super) status: u16,
+    /// Length of the body, where it is said.
+    pub(super) length: Option<usize>,
+}
+
+pub(super) fn parse_reply(bytes: &[u8]) -> Result<Option<(usize, ReplyHead)>, HeadError> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut reply = httparse::Response::new(&mut headers);
     let parsed = reply.parse(bytes).map_err(|_| HeadError::Malformed)?;
@@ -123,7 +130,16 @@ pub(super) fn parse_reply(bytes: &[u8]) -> Result<Option<(usize, u16)>, HeadErro
         return Ok(None);
     };
     let status = reply.code.ok_or(HeadError::Malformed)?;
-    Ok(Some((length, status)))
+    let body = reply
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| str::from_utf8(header.value).ok()?.trim().parse().ok());
+    let head = ReplyHead {
+        status,
+        length: body,
+    };
+    Ok(Some((length, head)))
 }
 
 #[cfg(test)]
@@ -175,9 +191,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_behind_the_head_is_kept() {
-        let mut source: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nhello";
+        let mut source: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
         let read = read(&mut source, TIME, parse_reply).await.unwrap();
-        assert_eq!((read.head, read.rest()), (200, &b"hello"[..]));
+        let head = ReplyHead {
+            status: 200,
+            length: Some(5),
+        };
+        assert_eq!((&read.head, read.rest()), (&head, &b"hello"[..]));
     }
 
     #[tokio::test]

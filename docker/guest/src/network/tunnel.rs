@@ -18,7 +18,7 @@ const BUFFER: usize = 32 * 1024;
 /// The broker looks a name up, connects, and decides; its own limits are shorter.
 const ANSWER: Duration = Duration::from_secs(120);
 /// What is read of a refusal's text.
-const REASON_BYTES: u64 = 1024;
+const REASON_BYTES: usize = 1024;
 const REASON_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -40,21 +40,25 @@ pub(super) async fn open(gate: &Gate, host: &str, port: u16) -> Result<Tunnel, T
         .await
         .map_err(TunnelError::Broker)?;
     let read = head::read(&mut broker, ANSWER, head::parse_reply).await?;
-    let early = read.rest().to_vec();
-    if (200..300).contains(&read.head) {
+    let mut early = read.rest().to_vec();
+    if (200..300).contains(&read.head.status) {
         return Ok(Tunnel { broker, early });
     }
-    let mut text = early;
-    let mut rest = broker.take(REASON_BYTES);
-    if timeout(REASON_TIME, rest.read_to_end(&mut text))
+    let length = read.head.length.unwrap_or(REASON_BYTES).min(REASON_BYTES);
+    let missing = length.saturating_sub(early.len());
+    let mut rest = broker.take(u64::try_from(missing).unwrap_or_default());
+    if timeout(REASON_TIME, rest.read_to_end(&mut early))
         .await
         .is_err()
     {
         // What came until now says enough.
     }
-    let text = String::from_utf8_lossy(&text);
+    let text = String::from_utf8_lossy(&early);
     let first = text.lines().next().unwrap_or_default();
-    Err(TunnelError::Refused(format!("{} {first}", read.head)))
+    Err(TunnelError::Refused(format!(
+        "{} {first}",
+        read.head.status
+    )))
 }
 
 /// An open tunnel, with what its far end has said already.

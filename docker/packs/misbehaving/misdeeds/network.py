@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import urllib.request
 
 from . import attempt, tried
 
@@ -65,13 +66,23 @@ def list_abstract_sockets(args):
     """Lists the sockets without files, which no file right protects; those of the host would be a way out."""
     with open("/proc/net/unix") as table:
         names = sorted({line.split()[-1] for line in table if "@" in line})
-    return {"achieved": bool(names), "sockets": names}
+    # The guest's own, by which questions for names come to the workers.
+    return {"achieved": any(name != "@rumi-names" for name in names), "sockets": names}
 
 
 def use_proxies(args):
-    """Looks for a proxy that somebody left in the environment."""
-    found = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    return {"achieved": bool(found), "found": found}
+    """Goes out by any proxy of the environment: the guest's own leads to the broker, which refuses."""
+    found = sorted({value for name, value in os.environ.items() if name.lower().endswith("s_proxy")})
+
+    def use(proxy, url):
+        handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy})
+        try:
+            return urllib.request.build_opener(handler).open(url, timeout=SECONDS).status
+        except OSError as error:
+            raise OSError(errno.EACCES, str(error)) from error
+
+    urls = ("http://example.com/", "https://example.com/", "http://169.254.169.254/")
+    return tried({f"{url} by {n}": attempt(lambda by=p, to=url: use(by, to)) for n, p in enumerate(found) for url in urls})
 
 
 MISDEEDS = {
