@@ -24,7 +24,7 @@ use crate::{
     outbound::{Resolver, Tls},
     policy_store::PolicyStore,
     quota::Quotas,
-    secrets::Values,
+    secrets::{Store, Values},
     trust::Bundles,
 };
 
@@ -39,6 +39,8 @@ pub struct Parts {
     pub audit: Log,
     /// Scopes and grants.
     pub policy: Arc<PolicyStore>,
+    /// Secret values.
+    pub secrets: Arc<Store>,
     /// Sources of `env_read`.
     pub values: Values,
     /// Looks up names for `network`.
@@ -134,6 +136,11 @@ impl Broker {
     #[must_use]
     pub fn policy(&self) -> &Arc<PolicyStore> {
         &self.parts.policy
+    }
+    /// Secret values.
+    #[must_use]
+    pub fn secrets(&self) -> &Arc<Store> {
+        &self.parts.secrets
     }
     /// Sources of `env_read`.
     #[must_use]

@@ -147,7 +147,10 @@ impl Capabilities for Connection {
         };
         let values = pipeline::run(&self.broker, &self.caller, ask, EnvHandler).await?;
         Ok(Response::new(v1::EnvReadResponse {
-            values: values.into_iter().collect(),
+            values: values
+                .into_iter()
+                .map(|(key, value)| (key, value.text().to_owned()))
+                .collect(),
         }))
     }
 

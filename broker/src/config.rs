@@ -189,7 +189,7 @@ impl Default for EnvSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvSource {
-    /// `secrets.json` in the state directory.
+    /// What `packctl secret` keeps.
     Secrets,
     /// The broker's own environment.
     Environment,

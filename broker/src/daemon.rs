@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rumi_audit::{Durability, Log, LogOptions, PolicyChange};
+use rumi_audit::{Admin, Durability, Log, LogOptions, Peer, PolicyChange};
 use rumi_policy::PolicySet;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -30,7 +30,7 @@ use crate::{
     packs::{Packs, StartError},
     policy_store::{PolicyStore, WatchError},
     quota::Quotas,
-    secrets::Values,
+    secrets::{Store, Values, import},
     trust::Bundles,
 };
 
@@ -123,6 +123,7 @@ pub fn run(args: Args) -> Result<(), DaemonError> {
     let _lock = lock(layout.state())?;
     let _guard = logging::start(&layout.log())?;
     raise_file_limit();
+    forbid_dumps();
     // Two runtimes of one worker each: small requests on one are not held up by builds,
     // calls and downloads on the other.
     let requests = runtime("rumi-requests")?;
@@ -175,6 +176,22 @@ fn raise_file_limit() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
+/// A core file of this process would hold every secret. The kernel asks the limit where it writes a
+/// file, and the flag where it feeds a program; the flag also keeps debuggers of other users away.
+fn forbid_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core files stay allowed");
+    }
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process can still be dumped");
     }
 }
 
@@ -239,9 +256,17 @@ async fn assemble(
     for problem in tls.problems() {
         tracing::warn!(%problem, "a root certificate is left out");
     }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let secrets = Arc::new(Store::open(
+        layout.secrets(),
+        &layout.keys(),
+        credentials.as_deref(),
+    ));
+    take_over_secrets(&layout.plain_secrets(), &secrets, &audit).await?;
     let parts = Parts {
         policy: PolicyStore::load(&layout),
-        values: Values::new(layout.secrets(), config.env.sources.clone()),
+        values: Values::new(Arc::clone(&secrets), config.env.sources.clone()),
+        secrets,
         bundles: Bundles::new(layout.clone(), tls.roots()),
         resolver: Resolver::new(name_servers(&config)),
         tls,
@@ -262,6 +287,41 @@ async fn assemble(
         layout,
     };
     Ok(Broker::new(parts))
+}
+
+/// Seals what earlier versions kept in the open. What cannot be taken over stays where it is, is not
+/// used, and `packctl doctor` says so.
+async fn take_over_secrets(
+    plain: &Path,
+    secrets: &Store,
+    audit: &Log,
+) -> Result<(), rumi_audit::Unavailable> {
+    match import(plain, secrets) {
+        Ok(None) => return Ok(()),
+        Ok(Some(found)) => {
+            let names: Vec<_> = found.names().map(ToString::to_string).collect();
+            let detail = serde_json::json!({ "names": names });
+            audit
+                .admin(Admin {
+                    actor: Peer {
+                        uid: rustix::process::geteuid().as_raw(),
+                        pid: std::process::id(),
+                    },
+                    action: "secret_import",
+                    target: plain.as_os_str().as_encoded_bytes(),
+                    pack: None,
+                    component: None,
+                    reason: None,
+                    detail: Some(&detail),
+                })
+                .await?;
+            if let Err(problem) = found.finish(plain, secrets) {
+                tracing::error!(%problem, "the plain secrets could not be taken over");
+            }
+        }
+        Err(problem) => tracing::error!(%problem, "the plain secrets could not be taken over"),
+    }
+    Ok(())
 }
 
 /// Nobody answers there any more, and whoever looks should see that.
@@ -336,5 +396,17 @@ impl From<crate::config::Durability> for Durability {
             crate::config::Durability::Process => Self::Process,
             crate::config::Durability::Power => Self::Power,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    #[test]
+    fn memory_is_dumped_neither_into_a_file_nor_into_a_pipe() {
+        super::forbid_dumps();
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
     }
 }

@@ -195,9 +195,14 @@ impl Layout {
     pub fn quota(&self) -> PathBuf {
         self.state.join("quota")
     }
-    /// Secret values, root's only.
+    /// Secret values, sealed.
     #[must_use]
     pub fn secrets(&self) -> PathBuf {
+        self.state.join("secrets.sealed")
+    }
+    /// Secret values as earlier versions kept them; taken over at the start.
+    #[must_use]
+    pub fn plain_secrets(&self) -> PathBuf {
         self.state.join("secrets.json")
     }
 

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// List, explain and change what components were granted
     #[command(subcommand)]
     Grant(commands::grant::Grant),
+    /// Keep the secrets that grants name
+    #[command(subcommand)]
+    Secret(commands::secret::Secret),
     /// Read and verify the audit log
     #[command(subcommand)]
     Audit(commands::audit::Audit),

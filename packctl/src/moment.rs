@@ -23,6 +23,10 @@ impl Moment {
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
+    pub(crate) fn from_unix_ms(ms: u64) -> Self {
+        Self(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+
     pub(crate) fn unix_ms(self) -> i64 {
         self.0
     }

@@ -19,6 +19,8 @@ mod refusals;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod terminal;
 #[cfg(test)]
 mod tool_contract;

@@ -1,13 +1,13 @@
 //! A secret is seen by the component that was granted it, and by nobody and nothing else.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use rumi_tests::Output;
 use serde_json::json;
 
 use crate::{
     policy::one_at_a_time,
-    yard::{SECRET, SECRET_OF_ENVIRONMENT, yard},
+    yard::{SECRET, SECRET_OF_ENVIRONMENT, Yard, yard},
 };
 
 #[test]
@@ -85,7 +85,7 @@ fn a_secret_is_in_no_log_no_error_and_no_container_but_in_the_answer_alone() {
         "packctl audit",
         &yard.must(&["audit", "tail", "--lines", "100000"]).text(),
     );
-    below(&home.state().join("audit"));
+    below(&home.state());
     below(&home.run());
     below(&home.path());
     for container in yard.containers() {
@@ -100,12 +100,51 @@ fn a_secret_is_in_no_log_no_error_and_no_container_but_in_the_answer_alone() {
             );
         }
     }
+    for word in ["cmdline", "environ"] {
+        own_processes(&yard, word);
+    }
     let records = yard
         .audit()
         .iter()
         .filter(|record| record["permission"] == "env_read")
         .count();
     assert!(records >= 6, "reading a secret is recorded");
+}
+
+/// Of all processes on this host, in its containers too; of the broker's own environment it was given one.
+#[track_caller]
+fn own_processes(yard: &Yard, word: &str) {
+    let mut seen = 0;
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        // It may have ended since.
+        let text = fs::read(entry.path().join(word)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        seen += usize::from(!text.is_empty());
+        if pid == yard.pid() {
+            assert!(!text.contains(SECRET), "the broker's {word}");
+        } else {
+            no_secret(&format!("{word} of {pid}"), &text);
+        }
+    }
+    assert!(seen > 5, "processes can be seen");
+}
+
+#[test]
+fn the_broker_writes_no_core_file() {
+    let yard = yard();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", yard.pid())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    let numbers: Vec<_> = core
+        .split_whitespace()
+        .filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect();
+    assert_eq!(numbers, ["0", "0"], "{core}");
 }
 
 #[track_caller]

@@ -184,6 +184,16 @@ impl Home {
         )
     }
 
+    /// Runs packctl on these directories and gives it this to read.
+    pub fn packctl_fed(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+        Output::fed(
+            self.placed(&mut std::process::Command::new(binary("packctl")))
+                .env("NO_COLOR", "1")
+                .args(arguments),
+            input.as_ref(),
+        )
+    }
+
     /// Tells a program of these directories by its environment.
     pub fn placed<'a>(
         &self,

@@ -1,6 +1,9 @@
 //! What a program left behind when it ended.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
@@ -20,6 +23,26 @@ impl Output {
     pub fn of(command: &mut Command) -> Self {
         let ran = command.stdin(Stdio::null()).output();
         let ran = ran.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        Self {
+            code: ran.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&ran.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a program to its end and gives it this to read.
+    pub fn fed(command: &mut Command, input: &[u8]) -> Self {
+        let process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut process = process.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        if let Some(mut stdin) = process.stdin.take() {
+            // A program may refuse before it has read everything.
+            stdin.write_all(input).unwrap_or_default();
+        }
+        let ran = process.wait_with_output().expect("it ends");
         Self {
             code: ran.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),

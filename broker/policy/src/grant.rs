@@ -2,6 +2,7 @@
 
 pub(crate) mod custom;
 pub(crate) mod network;
+mod secrets;
 mod terminal;
 
 use std::collections::BTreeMap;

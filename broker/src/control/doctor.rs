@@ -42,6 +42,7 @@ impl ControlService {
         engine(broker, &mut findings).await;
         audit(broker, &mut findings);
         policy(broker, &mut findings);
+        secrets(broker, &mut findings);
         self.pack_findings(&mut findings);
         host(broker, &mut findings);
         v1::DoctorResponse {
@@ -187,6 +188,46 @@ fn policy(broker: &Broker, findings: &mut Findings) {
     }
     if policy.set.problems().is_empty() {
         findings.ok("policy", format!("{} is in force", policy.hash()));
+    }
+}
+
+fn secrets(broker: &Broker, findings: &mut Findings) {
+    match broker.secrets().examine() {
+        Ok(count) => findings.ok("secrets", format!("{count} secrets, sealed")),
+        Err(error) => {
+            let whole = error.to_string();
+            let (message, remedy) = whole
+                .split_once("; remedy: ")
+                .unwrap_or((&whole, "see the broker's log"));
+            findings.error("secrets", message.to_owned(), remedy);
+        }
+    }
+    let plain = broker.layout().plain_secrets();
+    if plain.exists() {
+        findings.error(
+            "secrets",
+            format!("`{}` holds secrets in the open and is not used", plain.display()),
+            "see the broker's log for why it was not taken over; keep each with packctl secret set NAME, then remove the file",
+        );
+    }
+    let policy = broker.policy().current();
+    let Ok(kept) = broker.secrets().entries() else {
+        return;
+    };
+    for component in policy.set.components() {
+        let Some(grant) = policy.set.grant(component) else {
+            continue;
+        };
+        for name in grant
+            .used_secrets()
+            .filter(|name| !kept.contains_key(*name))
+        {
+            findings.warning(
+                "secrets",
+                format!("the grant of `{component}` uses the secret `{name}`, which has no value"),
+                &format!("packctl secret set {name}"),
+            );
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod call;
 mod doctor;
 mod packs;
+mod secrets;
 mod socket;
 mod status;
 
@@ -150,6 +151,33 @@ impl Control for ControlService {
         self.call_tool(actor, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn secret_set(
+        &self,
+        request: Request<v1::SecretSetRequest>,
+    ) -> Result<Response<v1::SecretSetResponse>, Status> {
+        let actor = actor(&request)?;
+        self.keep_secret(actor, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn secret_remove(
+        &self,
+        request: Request<v1::SecretRemoveRequest>,
+    ) -> Result<Response<v1::SecretRemoveResponse>, Status> {
+        let actor = actor(&request)?;
+        self.forget_secret(actor, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn secret_list(
+        &self,
+        _request: Request<v1::SecretListRequest>,
+    ) -> Result<Response<v1::SecretListResponse>, Status> {
+        self.list_secrets().map(Response::new)
     }
 
     async fn doctor(

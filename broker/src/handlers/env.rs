@@ -8,6 +8,7 @@ use rumi_policy::{Confirmed, EnvFound, EnvRead, EnvReadAsk, Permit};
 use crate::{
     pipeline::{Context, Handler, Performed},
     refusal::{Failure, Refusal},
+    secrets::Secret,
 };
 
 /// Serves one request for values.
@@ -15,8 +16,8 @@ use crate::{
 pub struct EnvHandler;
 
 impl Handler<EnvRead> for EnvHandler {
-    type Handle = BTreeMap<String, String>;
-    type Reply = BTreeMap<String, String>;
+    type Handle = BTreeMap<String, Secret>;
+    type Reply = BTreeMap<String, Secret>;
 
     async fn find(
         &mut self,
@@ -39,7 +40,7 @@ impl Handler<EnvRead> for EnvHandler {
                 format!("`{key}` is allowed but has no value here"),
             ));
         }
-        let bytes: usize = values.values().map(String::len).sum();
+        let bytes: usize = values.values().map(|value| value.text().len()).sum();
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         Ok((EnvFound { bytes }, values))
     }
@@ -54,11 +55,11 @@ impl Handler<EnvRead> for EnvHandler {
         let fingerprints: serde_json::Map<String, serde_json::Value> = values
             .iter()
             .map(|(key, value)| {
-                let fingerprint = context.broker.audit().fingerprint(value.as_bytes());
+                let fingerprint = context.broker.audit().fingerprint(value.text().as_bytes());
                 (key.clone(), fingerprint.into())
             })
             .collect();
-        let bytes: usize = values.values().map(String::len).sum();
+        let bytes: usize = values.values().map(|value| value.text().len()).sum();
         Performed {
             bytes_in: 0,
             bytes_out: u64::try_from(bytes).unwrap_or(u64::MAX),

@@ -12,6 +12,7 @@ mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod ps;
 pub(crate) mod quota;
+pub(crate) mod secret;
 pub(crate) mod stats;
 pub(crate) mod up;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Quota(quota) => quota.run(context),
         Command::Call(call) => call.run(context),
         Command::Grant(grant) => grant.run(context),
+        Command::Secret(secret) => secret.run(context),
         Command::Audit(audit) => audit.run(context),
         Command::Doctor(doctor) => doctor.run(context),
         Command::Completions(completions) => completions.run(context),

@@ -9,8 +9,9 @@ use std::{
 
 use rumi_proto::v1::{
     CallRequest, CallResponse, DoctorRequest, DoctorResponse, LogLine, LogsRequest, PacksRequest,
-    Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, StatsResponse, StatusRequest,
-    StatusResponse,
+    Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, SecretListRequest,
+    SecretListResponse, SecretRemoveRequest, SecretRemoveResponse, SecretSetRequest,
+    SecretSetResponse, StatsResponse, StatusRequest, StatusResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -26,6 +27,7 @@ pub(crate) struct Script {
     pub(crate) calls: HashMap<String, CallResponse>,
     pub(crate) doctor: DoctorResponse,
     pub(crate) quotas: QuotasResponse,
+    pub(crate) secrets: SecretListResponse,
     pub(crate) refuse: Option<Status>,
     /// Ends a stream in the middle.
     pub(crate) break_stream: Option<Status>,
@@ -161,5 +163,34 @@ impl Control for Scripted {
     async fn quotas(&self, _: Request<QuotasRequest>) -> Result<Response<QuotasResponse>, Status> {
         self.note("quotas".to_owned())?;
         Ok(Response::new(self.script.quotas.clone()))
+    }
+    async fn secret_set(
+        &self,
+        request: Request<SecretSetRequest>,
+    ) -> Result<Response<SecretSetResponse>, Status> {
+        let request = request.into_inner();
+        let value = String::from_utf8_lossy(&request.value).into_owned();
+        self.note(format!("secret set {} {value:?}", request.name))?;
+        Ok(Response::new(SecretSetResponse {
+            version: 7,
+            replaced: request.name == "OLD",
+        }))
+    }
+    async fn secret_remove(
+        &self,
+        request: Request<SecretRemoveRequest>,
+    ) -> Result<Response<SecretRemoveResponse>, Status> {
+        self.note(format!("secret rm {}", request.into_inner().name))?;
+        let used_by = self.script.secrets.secrets.iter();
+        Ok(Response::new(SecretRemoveResponse {
+            used_by: used_by.flat_map(|one| one.used_by.clone()).collect(),
+        }))
+    }
+    async fn secret_list(
+        &self,
+        _: Request<SecretListRequest>,
+    ) -> Result<Response<SecretListResponse>, Status> {
+        self.note("secret ls".to_owned())?;
+        Ok(Response::new(self.script.secrets.clone()))
     }
 }

@@ -13,4 +13,6 @@ mod control;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod secret;
+#[cfg(test)]
 mod terminal;

@@ -32,7 +32,8 @@ fn a_grant_of_everything_opens_neither_the_kernel_nor_keys_nor_the_brokers_own_f
         );
         let state = home.state();
         let forbidden = [
-            state.join("secrets.json"),
+            state.join("secrets.sealed"),
+            state.join("keys/rumi-secrets-key"),
             state.join("audit"),
             state.join("keys"),
             state.join("new"),

@@ -12,7 +12,7 @@ HOST_FILES = (
     "/run/containerd/containerd.sock",
     "/run/rumi/../control.sock",
     "/run/rumi/control.sock",
-    "/var/lib/rumi/secrets.json",
+    "/var/lib/rumi/secrets.sealed",
     "/var/lib/rumi/keys",
     "/var/lib/docker",
     "/etc/shadow",
