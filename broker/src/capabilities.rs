@@ -3,6 +3,8 @@
 mod files;
 mod tasks;
 
+pub use files::ended_early;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
@@ -10,7 +12,7 @@ use rumi_policy::{
     AbsPath, Denial, EnvKey, EnvReadAsk, NetworkAsk, Reason, ResolveAsk, SpellingError, TerminalAsk,
 };
 use rumi_proto::v1::{self, capabilities_server::Capabilities};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     broker::Broker,
@@ -103,6 +105,13 @@ impl Capabilities for Connection {
         request: Request<v1::FileWriteRequest>,
     ) -> Result<Response<v1::FileWriteResponse>, Status> {
         Ok(Response::new(self.write(request.into_inner()).await?))
+    }
+
+    async fn file_write_stream(
+        &self,
+        request: Request<Streaming<v1::FileWriteChunk>>,
+    ) -> Result<Response<v1::FileWriteResponse>, Status> {
+        Ok(Response::new(self.take_in(request.into_inner()).await?))
     }
 
     async fn file_mkdir(

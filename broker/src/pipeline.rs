@@ -90,13 +90,13 @@ pub async fn run<C: Capability, H: Handler<C>>(
         policy: &policy,
         caller,
     };
-    let permit = decide::<C>(context, ask).await?;
-    let recorded = record(context, permit).await?;
+    let asked = Described::of::<C>(&ask);
+    let permit = decide::<C>(context, &asked, ask).await?;
+    let recorded = record(context, &asked, permit).await?;
     let (found, handle) = match handler.find(context, &recorded).await {
         Ok(found) => found,
         Err(refusal) => return Err(failed(recorded, refusal).await),
     };
-    let asked = Described::of::<C>(recorded.get().ask());
     let confirmed = match recorded.advance(|permit| permit.confirm(&found)) {
         Ok(confirmed) => confirmed,
         Err((denied, denial)) => {
@@ -122,22 +122,25 @@ pub async fn run<C: Capability, H: Handler<C>>(
     performed.result
 }
 
-async fn decide<C: Capability>(context: Context<'_>, ask: C::Ask) -> Result<Permit<C>, Refusal> {
-    let asked = Described::of::<C>(&ask);
+async fn decide<C: Capability>(
+    context: Context<'_>,
+    asked: &Described,
+    ask: C::Ask,
+) -> Result<Permit<C>, Refusal> {
     let component = context.caller.component();
     match rumi_policy::decide::<C>(&context.policy.set, component, ask, policy_store::now()) {
         Ok(permit) => Ok(permit),
-        Err(denial) => Err(deny(context, &asked, denial).await),
+        Err(denial) => Err(deny(context, asked, denial).await),
     }
 }
 
 async fn record<C: Capability>(
     context: Context<'_>,
+    asked: &Described,
     permit: Permit<C>,
 ) -> Result<Recorded<Permit<C>>, Refusal> {
-    let asked = Described::of::<C>(permit.ask());
     let grant = permit.grant().to_owned();
-    let decision = describe(context, &asked, Some(&grant), None);
+    let decision = describe(context, asked, Some(&grant), None);
     context
         .broker
         .audit()

@@ -18,7 +18,7 @@ use rumi_proto::v1::{
 };
 use tokio::net::UnixListener;
 use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{failure::Failure, ours};
 
@@ -156,6 +156,18 @@ impl Capabilities for Echo {
         _: Request<v1::FileWriteRequest>,
     ) -> Result<Response<v1::FileWriteResponse>, Status> {
         nothing()
+    }
+
+    async fn file_write_stream(
+        &self,
+        request: Request<Streaming<v1::FileWriteChunk>>,
+    ) -> Result<Response<v1::FileWriteResponse>, Status> {
+        let mut chunks = request.into_inner();
+        let mut size = 0;
+        while let Some(chunk) = chunks.message().await? {
+            size += u64::try_from(chunk.data.len()).unwrap_or(u64::MAX);
+        }
+        Ok(Response::new(v1::FileWriteResponse { size }))
     }
 
     async fn file_mkdir(

@@ -172,6 +172,54 @@ fn an_upload_of_any_size_arrives_whole() {
 }
 
 #[test]
+fn a_grpc_upload_of_any_size_arrives_whole_or_not_at_all() {
+    let world = world();
+    world.broker.home().data("writes");
+    let content: Vec<u8> = (0..10_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let path = world.data("writes/streamed.bin");
+    let chunk = |path: String, mode: v1::WriteMode, size: u64, data: &[u8]| v1::FileWriteChunk {
+        path,
+        mode: mode.into(),
+        size,
+        data: data.to_vec().into(),
+    };
+    let whole = |mode: v1::WriteMode, size: u64| {
+        let mut chunks = vec![chunk(world.at("writes/streamed.bin"), mode, size, b"")];
+        let parts = content.chunks(1 << 20);
+        chunks.extend(parts.map(|part| chunk(String::new(), v1::WriteMode::Replace, 0, part)));
+        chunks
+    };
+    let peer = world.peer("writes");
+    world.broker.block_on(async {
+        let mut client = peer.grpc().await;
+        let mut send = async |chunks: Vec<v1::FileWriteChunk>| {
+            let sent = client.file_write_stream(tokio_stream::iter(chunks)).await;
+            sent.map(|written| written.into_inner().size)
+        };
+        assert_eq!(
+            send(whole(v1::WriteMode::Create, 0)).await.unwrap(),
+            10_000_000
+        );
+        assert!(fs::read(&path).unwrap() == content);
+        let again = send(whole(v1::WriteMode::Create, 0)).await.unwrap_err();
+        assert_eq!(again.code(), tonic::Code::AlreadyExists);
+        let append = send(whole(v1::WriteMode::Append, 0)).await.unwrap_err();
+        assert!(append.message().contains("FileWrite"), "{append}");
+        // The announced size is judged before anything is taken in.
+        let large = send(whole(v1::WriteMode::Replace, u64::MAX))
+            .await
+            .unwrap_err();
+        assert_eq!(large.code(), tonic::Code::PermissionDenied, "{large}");
+        let mut renamed = whole(v1::WriteMode::Replace, 0);
+        renamed[3].path = world.at("writes/elsewhere.bin");
+        send(renamed).await.unwrap_err();
+        assert!(send(Vec::new()).await.is_err());
+    });
+    assert!(fs::read(&path).unwrap() == content);
+    assert!(!world.data("writes/elsewhere.bin").exists());
+}
+
+#[test]
 fn directories_are_made_with_their_parents_only_where_asked() {
     let world = world();
     let peer = world.peer("writes");

@@ -36,7 +36,7 @@ pub use addresses::Cidr;
 pub use capability::custom::{Custom, CustomAsk, CustomFound, CustomTerms, HandlerState};
 pub use capability::env_read::{EnvFound, EnvRead, EnvReadAsk, EnvTerms};
 pub use capability::file_read::{
-    FileRead, FileReadAction, FileReadAsk, FileReadFacts, FileReadFound, FileTerms,
+    Children, FileRead, FileReadAction, FileReadAsk, FileReadFacts, FileReadFound, FileTerms,
 };
 pub use capability::file_write::{
     Existing, FileWrite, FileWriteAction, FileWriteAsk, FileWriteFacts, FileWriteFound,

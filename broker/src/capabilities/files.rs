@@ -1,12 +1,14 @@
 //! The file requests of the wire.
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
-use rumi_policy::{FileKind, FileReadAction, FileReadAsk, FileWriteAction, FileWriteAsk};
+use futures_util::{Stream, StreamExt as _, stream};
+use rumi_policy::{
+    Denial, FileKind, FileReadAction, FileReadAsk, FileWriteAction, FileWriteAsk, Reason,
+};
 use rumi_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use super::Connection;
 use crate::{
@@ -101,7 +103,7 @@ impl Connection {
             action: FileReadAction::List,
         };
         let handler = ListHandler::new(request.page_size, &request.page_token)?;
-        let listing = pipeline::run(&self.broker, &self.caller, ask, handler).await?;
+        let listing = self.apart(ask, handler, ()).await?;
         Ok(v1::FileListResponse {
             entries: listing
                 .entries
@@ -146,6 +148,37 @@ impl Connection {
             .change(&request.path, name, action, bytes, request.data)
             .await?;
         Ok(v1::FileWriteResponse { size })
+    }
+
+    /// Takes in an upload whose first message says where it goes.
+    pub(super) async fn take_in(
+        &self,
+        mut chunks: Streaming<v1::FileWriteChunk>,
+    ) -> Result<v1::FileWriteResponse, Refusal> {
+        let first = chunks.message().await.map_err(|_| ended_early())?;
+        let first = first.unwrap_or_default();
+        let create = match first.mode() {
+            v1::WriteMode::Replace => false,
+            v1::WriteMode::Create => true,
+            v1::WriteMode::Append => {
+                let denial = Denial::new(
+                    Reason::BadRequest,
+                    "an upload replaces or creates a file; appending goes by FileWrite",
+                );
+                return Err(self.malformed("file_write", "append", denial).await);
+            }
+        };
+        let (path, size) = (first.path, first.size);
+        let rest = chunks.map(|chunk| match chunk {
+            Ok(chunk) if chunk.path.is_empty() => Ok(chunk.data),
+            Ok(_) => Err(Refusal::failed(
+                Failure::Precondition,
+                "only the first message of an upload names a file",
+            )),
+            Err(_) => Err(ended_early()),
+        });
+        let body = stream::iter([Ok(first.data)]).chain(rest);
+        self.upload(&path, create, size, body).await
     }
 
     /// Takes in an upload; `length` is what the head of the request said, if it said.
@@ -210,6 +243,14 @@ impl Connection {
         };
         self.detached(ask, WriteHandler { data }).await
     }
+}
+
+/// The sender went away.
+pub fn ended_early() -> Refusal {
+    Refusal::failed(
+        Failure::Precondition,
+        "the upload ended before it was whole",
+    )
 }
 
 fn wire_kind(kind: FileKind) -> v1::FileKind {

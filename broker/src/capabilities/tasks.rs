@@ -22,9 +22,24 @@ impl Connection {
         H: Handler<C> + 'static,
         H::Reply: 'static,
     {
+        let place = self.caller.place_for(&C::permission(&ask)).await;
+        self.apart(ask, handler, place).await
+    }
+
+    /// Takes a request all the way on the background runtime, keeping `place` until then.
+    pub(super) async fn apart<C, H>(
+        &self,
+        ask: C::Ask,
+        handler: H,
+        place: impl Send + 'static,
+    ) -> Result<H::Reply, Refusal>
+    where
+        C: Capability,
+        H: Handler<C> + 'static,
+        H::Reply: 'static,
+    {
         let broker = Arc::clone(&self.broker);
         let caller = self.caller.clone();
-        let place = self.caller.place_for(&C::permission(&ask)).await;
         let background = self.broker.background().clone();
         background
             .spawn(async move {

@@ -15,10 +15,7 @@ use super::{
     connect,
     route::{Body, boxed},
 };
-use crate::{
-    capabilities::Connection,
-    refusal::{Failure, Refusal},
-};
+use crate::capabilities::{Connection, ended_early};
 
 /// Streams a file, or a range of it.
 pub(super) async fn download(
@@ -88,13 +85,6 @@ async fn take_upload(connection: &Connection, request: Request<Incoming>) -> Res
     serde_json::to_vec(&written)
         .map(Bytes::from)
         .map_err(|error| Status::internal(error.to_string()))
-}
-
-fn ended_early() -> Refusal {
-    Refusal::failed(
-        Failure::Precondition,
-        "the upload ended before it was whole",
-    )
 }
 
 fn set_number(headers: &mut HeaderMap, name: header::HeaderName, number: u64) {

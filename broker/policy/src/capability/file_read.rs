@@ -13,6 +13,7 @@ use crate::path::AbsPath;
 use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::forbidden::Forbidden;
+use crate::rules::globs::Globs;
 use crate::rules::{FileRule, Slot};
 
 /// Marker of the permission `file_read`.
@@ -56,17 +57,53 @@ impl FileTerms {
         self.place.rule.max_bytes.value
     }
 
-    /// Whether a listing of the asked directory may show this child.
-    pub fn shows(&self, name: &str, kind: FileKind) -> bool {
-        let globs = &self.place.rule.globs;
-        let joined;
-        let relative = if self.place.relative().is_empty() {
-            name
-        } else {
-            joined = format!("{}/{name}", self.place.relative());
-            &joined
+    /// What a listing may show of the directory, which was found at `real_path`: the children
+    /// that could be asked for by the name that was asked and by the one it led to.
+    pub fn children<'a>(&'a self, asked: &'a AbsPath, real_path: &'a AbsPath) -> Children<'a> {
+        let rule = &self.place.rule;
+        let mut names = vec![asked];
+        if real_path != asked {
+            names.push(real_path);
+        }
+        let below = |directory: &AbsPath| {
+            let roots = rule.roots.above(directory);
+            let prefix = |relative: &str| match relative {
+                "" => String::new(),
+                relative => format!("{relative}/"),
+            };
+            roots.map(|(_, relative)| prefix(relative)).collect()
         };
-        !globs.excludes(relative) && (kind == FileKind::Directory || globs.includes(relative))
+        let narrows = rule.globs.narrows();
+        Children {
+            globs: &rule.globs,
+            names: names.into_iter().filter(|_| narrows).map(below).collect(),
+        }
+    }
+}
+
+/// Decides which children of a directory are shown.
+#[derive(Debug)]
+pub struct Children<'a> {
+    globs: &'a Globs,
+    /// For each name of the directory, where it lies below each granted directory above it.
+    names: Vec<Vec<String>>,
+}
+
+impl Children<'_> {
+    /// Whether this child is shown. An exclusion counts from every granted directory above it,
+    /// and a pattern from any, as when it is asked for by itself.
+    pub fn shows(&self, name: &str, kind: FileKind) -> bool {
+        self.names.iter().all(|prefixes| {
+            let mut included = kind == FileKind::Directory;
+            for prefix in prefixes {
+                let relative = format!("{prefix}{name}");
+                if self.globs.excludes(&relative) {
+                    return false;
+                }
+                included = included || self.globs.includes(&relative);
+            }
+            included
+        })
     }
 }
 

@@ -351,11 +351,45 @@ fn patterns_narrow() {
         assert_eq!(reason(&answer), "pattern_excluded", "{real}");
     }
     let listing = ask::<FileRead>(&set, with(FileReadAction::List, root)).unwrap();
-    let shows = |name, kind| listing.terms().shows(name, kind);
+    let top = path(root);
+    let children = listing.terms().children(&top, &top);
+    let shows = |name, kind| children.shows(name, kind);
     assert!(shows("a.md", FileKind::File) && shows("x", FileKind::Directory));
     assert!(!shows("a.txt", FileKind::File) && !shows("drafts", FileKind::Directory));
     let below = ask::<FileRead>(&set, with(FileReadAction::List, &format!("{root}/top"))).unwrap();
-    assert!(below.terms().shows("a.txt", FileKind::File));
+    let (top, elsewhere) = (path(&format!("{root}/top")), path(&format!("{root}/other")));
+    let children = below.terms().children(&top, &top);
+    assert!(children.shows("a.txt", FileKind::File));
+    // A link lends its name to what is behind it as little in a listing.
+    let children = below.terms().children(&top, &elsewhere);
+    assert!(!children.shows("a.txt", FileKind::File));
+}
+
+#[test]
+fn a_listing_shows_what_can_be_asked_for_whatever_root_is_nearest() {
+    let set = policy(
+        r#"{"file_read": {"enabled": true, "directories": ["/srv", "/srv/a"],
+            "patterns": ["a/*.md"], "exclude": ["a/keys"]}}"#,
+    );
+    let listing = ask::<FileRead>(&set, with(FileReadAction::List, "/srv/a")).unwrap();
+    let directory = path("/srv/a");
+    let children = listing.terms().children(&directory, &directory);
+    for (name, kind) in [
+        ("x.md", FileKind::File),
+        ("x.txt", FileKind::File),
+        ("keys", FileKind::Directory),
+        ("more", FileKind::Directory),
+    ] {
+        let action = match kind {
+            FileKind::File => FileReadAction::Read {
+                offset: 0,
+                length: 0,
+            },
+            _ => FileReadAction::List,
+        };
+        let asked = ask::<FileRead>(&set, with(action, &format!("/srv/a/{name}")));
+        assert_eq!(children.shows(name, kind), asked.is_ok(), "{name}");
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Reads a file of any size as chunks, cut when the grant goes.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, FileRead, FileReadAction, FileReadFound, Permit};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{count, io_failure, lookup, read};
 use crate::{
@@ -117,6 +120,7 @@ enum SendError {
     Io(io::Error),
 }
 
+/// Sends one chunk while the next one is read.
 async fn send(
     file: &Arc<File>,
     offset: u64,
@@ -124,29 +128,56 @@ async fn send(
     chunks: &mpsc::Sender<Result<Bytes, Refusal>>,
     sent: &mut u64,
 ) -> Result<(), SendError> {
-    while *sent < length {
-        let at = offset.saturating_add(*sent);
-        let wanted = usize::try_from(length - *sent).unwrap_or(CHUNK).min(CHUNK);
-        let source = Arc::clone(file);
-        let chunk = tokio::task::spawn_blocking(move || {
-            let mut chunk = vec![0; wanted];
-            let read = source.read_at(&mut chunk, at)?;
-            chunk.truncate(read);
-            Ok::<_, io::Error>(chunk)
-        })
-        .await
-        .map_err(|error| SendError::Io(io::Error::other(error)))?
-        .map_err(SendError::Io)?;
-        if chunk.is_empty() {
-            // The file has become shorter while it was read.
-            return Err(SendError::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
-        let read = count(chunk.len());
-        chunks
-            .send(Ok(chunk.into()))
+    let end = offset.saturating_add(length);
+    let mut buffers = Buffers::default();
+    let mut at = offset;
+    let mut next = |buffers: &mut Buffers| {
+        let wanted = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let reading = (wanted > 0).then(|| read(file, at, buffers.take(wanted)));
+        at = at.saturating_add(count(wanted));
+        reading
+    };
+    let mut reading = next(&mut buffers);
+    while let Some(chunk) = reading {
+        let chunk = chunk
             .await
-            .map_err(|_| SendError::Gone)?;
-        *sent += read;
+            .map_err(|error| SendError::Io(io::Error::other(error)))?
+            .map_err(SendError::Io)?;
+        reading = next(&mut buffers);
+        let chunk = buffers.lend(chunk);
+        let length = count(chunk.len());
+        chunks.send(Ok(chunk)).await.map_err(|_| SendError::Gone)?;
+        *sent += length;
     }
     Ok(())
+}
+
+/// Fills the buffer, or fails: a file that has become shorter has not what was promised.
+fn read(file: &Arc<File>, at: u64, mut buffer: BytesMut) -> JoinHandle<io::Result<BytesMut>> {
+    let file = Arc::clone(file);
+    tokio::task::spawn_blocking(move || {
+        file.read_exact_at(&mut buffer, at)?;
+        Ok(buffer)
+    })
+}
+
+/// Memory of chunks that were sent is used again: fresh memory costs the kernel more than
+/// filling it.
+#[derive(Debug, Default)]
+struct Buffers(VecDeque<Bytes>);
+
+impl Buffers {
+    fn take(&mut self, length: usize) -> BytesMut {
+        let free = self.0.front().is_some_and(Bytes::is_unique);
+        let free = free.then(|| self.0.pop_front()?.try_into_mut().ok());
+        let mut buffer = free.flatten().unwrap_or_default();
+        buffer.resize(length, 0);
+        buffer
+    }
+
+    fn lend(&mut self, filled: BytesMut) -> Bytes {
+        let filled = filled.freeze();
+        self.0.push_back(filled.clone());
+        filled
+    }
 }
