@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
         Engine, EngineError, ImageId, Outcome as SandboxOutcome, ProgramIndex, Programs,
         SandboxSpec, Uids, Workspaces,
     },
+    custom::Handlers,
     executions::Executions,
     layout::Layout,
     outbound::{Resolver, Tls},
@@ -87,6 +88,7 @@ pub enum BaseImageError {
 #[derive(Debug)]
 pub struct Broker {
     parts: Parts,
+    handlers: OnceLock<Arc<Handlers>>,
     counters: Counters,
 }
 
@@ -114,8 +116,18 @@ impl Broker {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             parts,
+            handlers: OnceLock::new(),
             counters: Counters::default(),
         })
+    }
+    /// Custom handlers; none while the broker starts.
+    #[must_use]
+    pub fn handlers(&self) -> Option<&Arc<Handlers>> {
+        self.handlers.get()
+    }
+    /// Says where custom handlers are found, once.
+    pub fn have_handlers(&self, handlers: Arc<Handlers>) {
+        self.handlers.get_or_init(|| handlers);
     }
     /// Where things lie.
     #[must_use]

@@ -1,6 +1,12 @@
 //! Who asks. Taken from the socket a connection arrived on, never from a request.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rumi_audit::Peer;
 use rumi_policy::{ComponentId, Permission, PermissionName};
@@ -13,7 +19,10 @@ use crate::throttle::Throttle;
 #[derive(Debug)]
 pub struct Invocation {
     id: String,
+    /// Handlers that led to this call.
+    depth: u32,
     ended: CancellationToken,
+    cut: CancellationToken,
     denials: std::sync::Mutex<Vec<SeenDenial>>,
 }
 
@@ -36,14 +45,41 @@ pub struct SeenDenial {
 const DENIALS_KEPT: usize = 100;
 
 impl Invocation {
-    /// A new call under a fresh identifier.
+    /// A new call under a fresh identifier, unique for as long as the machine keeps its boot:
+    /// the time of the start, then a count.
     #[must_use]
-    pub fn new(id: String) -> Self {
+    pub fn new() -> Self {
+        static START: OnceLock<u128> = OnceLock::new();
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let start = START.get_or_init(|| {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis()
+        });
         Self {
-            id,
+            id: format!("call-{start:x}-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+            depth: 0,
+            cut: CancellationToken::new(),
             ended: CancellationToken::new(),
             denials: std::sync::Mutex::default(),
         }
+    }
+    /// A call of a handler, for a caller that came through `depth` of them.
+    #[must_use]
+    pub fn of_handler(depth: u32) -> Self {
+        Self {
+            depth: depth.saturating_add(1),
+            ..Self::new()
+        }
+    }
+    /// Ends the call before it has answered.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+    /// Resolves when the call is to end without an answer.
+    pub async fn was_cut(&self) {
+        self.cut.cancelled().await;
     }
     /// The call's identifier.
     #[must_use]
@@ -171,6 +207,11 @@ impl Caller {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+    /// Handlers that this caller's call has come through.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.invocation().map_or(0, |invocation| invocation.depth)
     }
     /// The call on whose behalf the connection was made, where there is one.
     #[must_use]

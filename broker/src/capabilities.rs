@@ -1,5 +1,6 @@
 //! The wire's requests, parsed once into those of the policy; replies the other way.
 
+mod custom;
 mod files;
 mod tasks;
 
@@ -231,5 +232,12 @@ impl Capabilities for Connection {
         let ports = pipeline::run(&self.broker, &self.caller, ask, ResolveHandler).await?;
         let ports = ports.into_iter().map(u32::from).collect();
         Ok(Response::new(v1::NetworkResolveResponse { ports }))
+    }
+
+    async fn custom_call(
+        &self,
+        request: Request<v1::CustomCallRequest>,
+    ) -> Result<Response<v1::CustomCallResponse>, Status> {
+        Ok(Response::new(self.custom(request.into_inner()).await?))
     }
 }

@@ -23,15 +23,17 @@ use crate::{
     config::{Config, ConfigError},
     container::{Engine, EngineError, Instance, Programs, UidError, Uids, Workspaces},
     control::{self, ControlError, ControlService},
+    custom,
     executions::Executions,
     layout::{Layout, LayoutError},
     logging,
     outbound::{NameServers, Resolver, Tls},
     packs::{Packs, StartError},
-    policy_store::{PolicyStore, WatchError},
+    policy_store::PolicyStore,
     quota::Quotas,
     secrets::{Store, Values, import},
     trust::Bundles,
+    watch::WatchError,
 };
 
 /// How long what still runs may take at shutdown.
@@ -217,6 +219,7 @@ async fn serve(
     let packs = Packs::new(Arc::clone(&broker));
     packs.adopt_all().await.map_err(DaemonError::Adopt)?;
     packs.follow();
+    broker.have_handlers(custom::start(&packs)?);
     let stop = CancellationToken::new();
     let service = ControlService::new(packs);
     control::serve(&broker.layout().control_socket(), service, stop.clone())?;

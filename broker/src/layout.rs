@@ -69,6 +69,7 @@ impl Layout {
             (layout.audit(), 0o700),
             (layout.log(), 0o700),
             (layout.quota(), 0o700),
+            (layout.handler_packs(), 0o700),
         ] {
             Self::own_directory(&path, mode)?;
         }
@@ -117,6 +118,26 @@ impl Layout {
     #[must_use]
     pub fn packs(&self) -> PathBuf {
         self.home.join("docker/packs")
+    }
+    /// The directory that holds a pack: the admin's, or the broker's own where the pack is
+    /// made of a custom handler. Their names cannot meet.
+    #[must_use]
+    pub fn packs_of(&self, pack: &PackId) -> PathBuf {
+        if pack.is_reserved() {
+            self.handler_packs()
+        } else {
+            self.packs()
+        }
+    }
+    /// The packs that are made of custom handlers.
+    #[must_use]
+    pub fn handler_packs(&self) -> PathBuf {
+        self.state.join("handlers")
+    }
+    /// One Python file a custom handler.
+    #[must_use]
+    pub fn handlers(&self) -> PathBuf {
+        self.home.join("docker/handlers")
     }
     /// Limits and run-time settings.
     #[must_use]

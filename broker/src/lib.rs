@@ -7,6 +7,7 @@ mod capabilities;
 mod config;
 mod container;
 mod control;
+mod custom;
 mod daemon;
 mod executions;
 mod handlers;
@@ -23,6 +24,7 @@ mod secrets;
 mod server;
 mod throttle;
 mod trust;
+mod watch;
 mod workers;
 
 pub use args::Args;

@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// Keep the secrets that grants name
     #[command(subcommand)]
     Secret(commands::secret::Secret),
+    /// Look at custom handlers
+    #[command(subcommand)]
+    Handlers(commands::handlers::Handlers),
     /// Read and verify the audit log
     #[command(subcommand)]
     Audit(commands::audit::Audit),

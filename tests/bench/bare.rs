@@ -205,6 +205,13 @@ impl Capabilities for Echo {
         nothing()
     }
 
+    async fn custom_call(
+        &self,
+        _: Request<v1::CustomCallRequest>,
+    ) -> Result<Response<v1::CustomCallResponse>, Status> {
+        nothing()
+    }
+
     async fn network_fetch(
         &self,
         _: Request<v1::NetworkFetchRequest>,

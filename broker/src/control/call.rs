@@ -1,15 +1,9 @@
 //! `packctl call`: one tool, one answer, and what it was refused meanwhile.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rumi_audit::Peer;
-use rumi_policy::{ComponentId, Kind};
+use rumi_policy::{ComponentId, HandlerName, Kind};
 use rumi_proto::v1;
 use serde_json::json;
 use tonic::Status;
@@ -58,6 +52,11 @@ impl ControlService {
                 "`{component}` is a service; only tools are called"
             )));
         }
+        if let Some(handler) = HandlerName::of_pack(&component.pack()) {
+            return Err(Status::failed_precondition(format!(
+                "`{handler}` is a custom handler; a component that was granted it calls it, with rumi.call(\"{handler}\", …)"
+            )));
+        }
         let Some((pack, pool, container)) = self.packs.find(&component) else {
             return Err(self.does_not_run(&component));
         };
@@ -75,7 +74,7 @@ impl ControlService {
                 });
             }
         };
-        let invocation = Arc::new(Invocation::new(next_invocation()));
+        let invocation = Arc::new(Invocation::new());
         self.admin(actor, "call", invocation.id(), Some(&component))
             .await?;
         let timeout =
@@ -93,19 +92,6 @@ impl ControlService {
         });
         Ok(response(report, &invocation))
     }
-}
-
-/// Unique for as long as the machine keeps its boot: the time of the start, then a count.
-fn next_invocation() -> String {
-    static START: std::sync::OnceLock<u128> = std::sync::OnceLock::new();
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let start = START.get_or_init(|| {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis()
-    });
-    format!("call-{start:x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn response(report: CallReport, invocation: &Invocation) -> v1::CallResponse {

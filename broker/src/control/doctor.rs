@@ -13,7 +13,7 @@ const LITTLE_MEMORY: u64 = 512 * 1024 * 1024;
 const LITTLE_DISK: u64 = 512 * 1024 * 1024;
 
 #[derive(Debug, Default)]
-struct Findings(Vec<v1::Finding>);
+pub(super) struct Findings(Vec<v1::Finding>);
 
 impl Findings {
     fn add(&mut self, level: &str, subject: &str, message: String, remedy: &str) {
@@ -24,13 +24,13 @@ impl Findings {
             remedy: remedy.to_owned(),
         });
     }
-    fn ok(&mut self, subject: &str, message: String) {
+    pub(super) fn ok(&mut self, subject: &str, message: String) {
         self.add("ok", subject, message, "");
     }
-    fn warning(&mut self, subject: &str, message: String, remedy: &str) {
+    pub(super) fn warning(&mut self, subject: &str, message: String, remedy: &str) {
         self.add("warning", subject, message, remedy);
     }
-    fn error(&mut self, subject: &str, message: String, remedy: &str) {
+    pub(super) fn error(&mut self, subject: &str, message: String, remedy: &str) {
         self.add("error", subject, message, remedy);
     }
 }
@@ -44,6 +44,7 @@ impl ControlService {
         policy(broker, &mut findings);
         secrets(broker, &mut findings);
         self.pack_findings(&mut findings);
+        self.handler_findings(&mut findings);
         host(broker, &mut findings);
         v1::DoctorResponse {
             findings: findings.0,

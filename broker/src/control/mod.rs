@@ -2,6 +2,7 @@
 
 mod call;
 mod doctor;
+mod handlers;
 mod packs;
 mod secrets;
 mod socket;
@@ -192,5 +193,12 @@ impl Control for ControlService {
         _request: Request<v1::QuotasRequest>,
     ) -> Result<Response<v1::QuotasResponse>, Status> {
         Ok(Response::new(self.spent()))
+    }
+    async fn handlers(
+        &self,
+        _request: Request<v1::HandlersRequest>,
+    ) -> Result<Response<v1::HandlersResponse>, Status> {
+        let handlers = self.handler_list();
+        Ok(Response::new(v1::HandlersResponse { handlers }))
     }
 }

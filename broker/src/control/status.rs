@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rumi_policy::{ComponentId, PackId, Usage};
+use rumi_policy::{ComponentId, HandlerName, PackId, Usage};
 use rumi_proto::v1;
 use tonic::Status;
 
@@ -46,7 +46,7 @@ impl ControlService {
                     pack: shown.id.to_string(),
                     state: shown.phase.as_str().to_owned(),
                     components: components.collect(),
-                    message: shown.message,
+                    message: message(&shown.id, shown.message),
                     container_id: text(shown.running.as_ref().map(|r| &r.container)),
                     image_id: text(shown.running.as_ref().map(|r| &r.image)),
                     started: shown
@@ -127,6 +127,14 @@ impl ControlService {
             }
         }
         Ok(wanted)
+    }
+}
+
+/// Nobody brought the pack of a handler up; what it is should be said.
+fn message(pack: &PackId, message: String) -> String {
+    match HandlerName::of_pack(pack) {
+        Some(handler) if message.is_empty() => format!("custom handler `{handler}`"),
+        _ => message,
     }
 }
 

@@ -1,10 +1,13 @@
-//! The five permissions: each a handler that acts on a recorded permit, and on nothing else.
+//! The five permissions and the calls of custom handlers: each acts on a recorded permit, and
+//! on nothing else.
 
+mod custom;
 mod env;
 mod files;
 mod network;
 mod terminal;
 
+pub use custom::CustomHandler;
 pub use env::EnvHandler;
 pub use files::{
     ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,

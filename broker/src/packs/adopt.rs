@@ -94,7 +94,10 @@ impl Packs {
             );
             return Ok(());
         }
-        let pack = Arc::new(Pack::load(&self.broker.layout().packs(), &running.pack)?);
+        let pack = Arc::new(Pack::load(
+            &self.broker.layout().packs_of(&running.pack),
+            &running.pack,
+        )?);
         let uids = PackUids {
             gid: running.gid,
             components: running.components.clone(),

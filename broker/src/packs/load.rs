@@ -48,6 +48,14 @@ pub enum LoadError {
         /// The pack.
         pack: PackId,
     },
+    /// The name is one of those the broker makes for handlers.
+    #[error(
+        "`{pack}` is a name that is kept for custom handlers, and there is no such handler; give the pack another name"
+    )]
+    Reserved {
+        /// The pack.
+        pack: PackId,
+    },
     /// Its manifest cannot be read.
     #[error("cannot read `{path}`")]
     Read {
@@ -161,6 +169,7 @@ impl Pack {
             .flatten()
             .filter(|entry| entry.path().join("pack.json").exists())
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|id: &PackId| !id.is_reserved())
             .collect();
         ids.sort();
         Ok(ids)
@@ -227,6 +236,9 @@ fn read_manifest(directory: &Path, pack: &PackId) -> Result<Manifest, LoadError>
         fs::File::open(&path).and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut bytes));
     match read {
         Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && pack.is_reserved() => {
+            return Err(LoadError::Reserved { pack: pack.clone() });
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(LoadError::Missing { pack: pack.clone() });
         }

@@ -14,7 +14,11 @@ use std::{
 
 use rumi_policy::{ComponentId, PackId};
 
-pub use self::{load::Pack, start::StartError};
+pub use self::{
+    load::Pack,
+    schema::{ArgumentsError, Schema},
+    start::StartError,
+};
 use crate::{broker::Broker, container::Running, server::Listener, workers::Pool};
 
 /// All packs, by name.

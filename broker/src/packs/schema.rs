@@ -1,6 +1,6 @@
 //! Checks arguments against a component's schema before anything runs.
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 /// Problems of one set of arguments that are told.
@@ -10,7 +10,7 @@ const PATTERN_BYTES: usize = 1024 * 1024;
 
 /// A schema, compiled once.
 #[derive(Debug)]
-pub(super) struct Schema(Validator);
+pub struct Schema(Validator);
 
 /// Why arguments are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,10 @@ pub enum ArgumentsError {
 
 impl Schema {
     /// Compiles a schema that a pack wrote: patterns in linear time, nothing fetched.
-    pub(super) fn compile(schema: &Value) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// When it is no schema.
+    pub fn compile(schema: &Value) -> Result<Self, String> {
         jsonschema::options()
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
             .build(schema)
@@ -36,7 +39,27 @@ impl Schema {
             .map_err(|error| error.to_string())
     }
 
-    pub(super) fn check(&self, arguments: &Value) -> Result<(), ArgumentsError> {
+    /// Names the places that do not fit, with what stands there.
+    ///
+    /// # Errors
+    /// When the arguments do not fit.
+    pub fn check(&self, arguments: &Value) -> Result<(), ArgumentsError> {
+        self.judge(arguments, |error| error.to_string())
+    }
+
+    /// The same, with no value of the arguments in the message.
+    ///
+    /// # Errors
+    /// When the arguments do not fit.
+    pub fn check_masked(&self, arguments: &Value) -> Result<(), ArgumentsError> {
+        self.judge(arguments, |error| error.masked().to_string())
+    }
+
+    fn judge(
+        &self,
+        arguments: &Value,
+        say: impl Fn(&ValidationError<'_>) -> String,
+    ) -> Result<(), ArgumentsError> {
         let problems: Vec<String> = self
             .0
             .iter_errors(arguments)
@@ -44,9 +67,9 @@ impl Schema {
             .map(|error| {
                 let place = error.instance_path().to_string();
                 if place.is_empty() {
-                    error.to_string()
+                    say(&error)
                 } else {
-                    format!("`{place}`: {error}")
+                    format!("`{place}`: {}", say(&error))
                 }
             })
             .collect();

@@ -160,7 +160,7 @@ impl Packs {
     /// Whether the admin lets the build of this pack use the network.
     #[must_use]
     pub fn builds_with_network(&self, id: &PackId) -> bool {
-        let directory = self.broker.layout().packs().join(id.as_str());
+        let directory = self.broker.layout().packs_of(id).join(id.as_str());
         is_networked(id, &directory, self.broker.config())
     }
 
@@ -309,7 +309,7 @@ impl Packs {
         if let Err(error) = self.broker.workspaces().release(id) {
             tracing::warn!(pack = %id, %error, "the work area stays mounted");
         }
-        if !self.broker.layout().packs().join(id.as_str()).is_dir() {
+        if !self.broker.layout().packs_of(id).join(id.as_str()).is_dir() {
             self.forget(id, &entry);
         }
         Ok(was)
@@ -317,8 +317,11 @@ impl Packs {
 
     /// A name that no directory bears must not stay behind among the packs.
     fn load(&self, id: &PackId, entry: &Arc<Entry>) -> Result<Pack, LoadError> {
-        Pack::load(&self.broker.layout().packs(), id).inspect_err(|error| {
-            if matches!(error, LoadError::Missing { .. }) {
+        Pack::load(&self.broker.layout().packs_of(id), id).inspect_err(|error| {
+            if matches!(
+                error,
+                LoadError::Missing { .. } | LoadError::Reserved { .. }
+            ) {
                 self.forget(id, entry);
             }
         })

@@ -2,7 +2,6 @@
 
 mod roots;
 mod source;
-mod watch;
 
 use std::{
     sync::Arc,
@@ -13,11 +12,11 @@ use arc_swap::ArcSwap;
 use rumi_policy::{AbsPath, PolicySet, UnixMillis};
 use tokio::sync::watch as channel;
 
-pub use self::{
-    roots::{Root, RootError, Roots},
-    watch::WatchError,
+pub use self::roots::{Root, RootError, Roots};
+use crate::{
+    layout::Layout,
+    watch::{self, WatchError},
 };
-use crate::layout::Layout;
 
 /// One policy and the directories that are open under it.
 #[derive(Debug)]
@@ -106,7 +105,14 @@ impl PolicyStore {
         self: &Arc<Self>,
         on_change: impl Fn(&PolicySet) + Send + 'static,
     ) -> Result<(), WatchError> {
-        watch::start(Arc::clone(self), on_change)
+        let store = Arc::clone(self);
+        let layout = &self.layout;
+        let directories = vec![layout.home().to_owned(), layout.grants(), layout.scopes()];
+        watch::start("rumi-policy", directories, move || {
+            if store.reload() {
+                on_change(&store.current().set);
+            }
+        })
     }
 }
 

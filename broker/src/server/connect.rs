@@ -52,6 +52,7 @@ async fn dispatch(connection: &Connection, method: &str, body: &[u8]) -> Result<
         "TerminalRun" => unary!(terminal_run),
         "NetworkFetch" => unary!(network_fetch),
         "NetworkResolve" => unary!(network_resolve),
+        "CustomCall" => unary!(custom_call),
         other => Err(Status::unimplemented(format!(
             "`{}` has no JSON form; streams are GET and PUT /files",
             other.escape_default()

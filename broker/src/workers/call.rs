@@ -30,6 +30,8 @@ pub enum Stopped {
     Crashed,
     /// It never began.
     NotStarted,
+    /// Who asked for it may not have it any more, or is gone.
+    Cut,
 }
 
 impl Stopped {
@@ -42,6 +44,7 @@ impl Stopped {
             Self::Memory => "memory",
             Self::Crashed => "crashed",
             Self::NotStarted => "not_started",
+            Self::Cut => "cut",
         }
     }
 }
@@ -109,16 +112,20 @@ impl Pool {
             invocation: invocation.id(),
             args,
         };
-        let answered = tokio::time::timeout(limit, spare.ask(&call)).await;
+        let answered = tokio::select! {
+            answered = tokio::time::timeout(limit, spare.ask(&call)) => Some(answered),
+            () = invocation.was_cut() => None,
+        };
         let duration = started.elapsed();
         let (peak, starved) = finish(spare).await;
         invocation.end();
         self.released();
         let mut report = match answered {
-            Ok(Ok(said)) => said_report(said),
-            Ok(Err(error)) if starved => memory_report(self.spec().memory_bytes, &error),
-            Ok(Err(error)) => ended_report(&error),
-            Err(_) => failure(
+            Some(Ok(Ok(said))) => said_report(said),
+            Some(Ok(Err(error))) if starved => memory_report(self.spec().memory_bytes, &error),
+            Some(Ok(Err(error))) => ended_report(&error),
+            None => failure(Stopped::Cut, "cut", "the call was ended from outside"),
+            Some(Err(_)) => failure(
                 Stopped::Timeout,
                 "timeout",
                 &format!("the tool did not answer within {} ms", limit.as_millis()),

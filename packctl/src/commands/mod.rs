@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod grant;
+pub(crate) mod handlers;
 pub(crate) mod init;
 mod lifecycle;
 pub(crate) mod logs;
@@ -31,6 +32,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Call(call) => call.run(context),
         Command::Grant(grant) => grant.run(context),
         Command::Secret(secret) => secret.run(context),
+        Command::Handlers(handlers) => handlers.run(context),
         Command::Audit(audit) => audit.run(context),
         Command::Doctor(doctor) => doctor.run(context),
         Command::Completions(completions) => completions.run(context),

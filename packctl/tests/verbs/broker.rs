@@ -8,10 +8,11 @@ use std::{
 };
 
 use rumi_proto::v1::{
-    CallRequest, CallResponse, DoctorRequest, DoctorResponse, LogLine, LogsRequest, PacksRequest,
-    Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, SecretListRequest,
-    SecretListResponse, SecretRemoveRequest, SecretRemoveResponse, SecretSetRequest,
-    SecretSetResponse, StatsResponse, StatusRequest, StatusResponse,
+    CallRequest, CallResponse, DoctorRequest, DoctorResponse, HandlersRequest, HandlersResponse,
+    LogLine, LogsRequest, PacksRequest, Progress, PsRequest, PsResponse, QuotasRequest,
+    QuotasResponse, SecretListRequest, SecretListResponse, SecretRemoveRequest,
+    SecretRemoveResponse, SecretSetRequest, SecretSetResponse, StatsResponse, StatusRequest,
+    StatusResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -28,6 +29,7 @@ pub(crate) struct Script {
     pub(crate) doctor: DoctorResponse,
     pub(crate) quotas: QuotasResponse,
     pub(crate) secrets: SecretListResponse,
+    pub(crate) handlers: HandlersResponse,
     pub(crate) refuse: Option<Status>,
     /// Ends a stream in the middle.
     pub(crate) break_stream: Option<Status>,
@@ -155,6 +157,13 @@ impl Control for Scripted {
             .ok_or_else(|| {
                 Status::not_found(format!("there is no component `{}`", request.component_id))
             })
+    }
+    async fn handlers(
+        &self,
+        _: Request<HandlersRequest>,
+    ) -> Result<Response<HandlersResponse>, Status> {
+        self.note("handlers".to_owned())?;
+        Ok(Response::new(self.script.handlers.clone()))
     }
     async fn doctor(&self, _: Request<DoctorRequest>) -> Result<Response<DoctorResponse>, Status> {
         self.note("doctor".to_owned())?;

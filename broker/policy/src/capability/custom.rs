@@ -7,6 +7,7 @@ use super::Capability;
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::handler::Mode;
 use crate::ids::{ComponentId, HandlerName};
 use crate::permission::PermissionName;
 use crate::reason::Reason;
@@ -40,6 +41,11 @@ pub struct CustomTerms {
 }
 
 impl CustomTerms {
+    /// Where the handler runs.
+    pub fn mode(&self) -> Mode {
+        Mode::Sandbox
+    }
+
     /// The effective configuration, as a JSON object.
     pub fn config(&self) -> &str {
         self.rule.config.as_deref().unwrap_or("{}")

@@ -24,15 +24,18 @@ from ._capabilities import (
     stat,
     write_file,
 )
-from ._errors import Denied, Error
+from ._custom import call
+from ._errors import Denied, Error, HandlerError
 
 __all__ = [
     "Denied",
     "Entry",
     "Error",
+    "HandlerError",
     "Response",
     "RunResult",
     "Stat",
+    "call",
     "delete",
     "env",
     "fetch",

@@ -30,6 +30,19 @@ class Denied(Error):
         return type(self), (self.code, self.reason, self.sentence, self.record)
 
 
+class HandlerError(Error):
+    """A custom handler that answered with an error. `error` is what it answered, as it came."""
+
+    def __init__(self, handler, error):
+        said = error.get("message") if isinstance(error, dict) else error
+        super().__init__("handler_failed", "`%s` answered: %s" % (handler, said))
+        self.handler = handler
+        self.error = error
+
+    def __reduce__(self):
+        return type(self), (self.handler, self.error)
+
+
 def from_reply(status, body):
     """The exception that a reply with an error status stands for; `body` is the parsed JSON or None."""
     if not isinstance(body, dict):

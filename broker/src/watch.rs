@@ -1,4 +1,4 @@
-//! Follows the policy directories. Any event means: read everything again.
+//! Follows directories of the admin's. Any event means: read everything again.
 
 use std::{
     path::PathBuf,
@@ -14,9 +14,6 @@ use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, ModifyKind},
 };
-use rumi_policy::PolicySet;
-
-use super::PolicyStore;
 
 /// Catches what inotify lost: an overflow, a file system that reports nothing.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -30,16 +27,15 @@ const STORM: Duration = Duration::from_millis(200);
 pub enum WatchError {
     /// inotify refused.
     #[error(
-        "cannot watch the policy directories; is fs.inotify.max_user_instances exhausted? (sysctl fs.inotify)"
+        "cannot watch the admin's directories; is fs.inotify.max_user_instances exhausted? (sysctl fs.inotify)"
     )]
     Notify(#[from] notify::Error),
     /// No thread.
-    #[error("cannot start the thread that watches the policy")]
+    #[error("cannot start the thread that watches the admin's directories")]
     Thread(#[from] std::io::Error),
 }
 
 struct Watch {
-    store: Arc<PolicyStore>,
     watcher: RecommendedWatcher,
     events: mpsc::Receiver<()>,
     followed: Vec<(PathBuf, Option<(u64, u64)>)>,
@@ -47,13 +43,17 @@ struct Watch {
     replaced: Arc<AtomicBool>,
 }
 
-pub(super) fn start(
-    store: Arc<PolicyStore>,
-    on_change: impl Fn(&PolicySet) + Send + 'static,
+/// Calls `read` on a thread of its own whenever something may have changed in one of the
+/// directories. One that may be replaced needs its parent beside it.
+///
+/// # Errors
+/// When the kernel refuses to watch.
+pub fn start(
+    thread: &str,
+    directories: Vec<PathBuf>,
+    read: impl FnMut() + Send + 'static,
 ) -> Result<(), WatchError> {
     let (wake, events) = mpsc::sync_channel(1);
-    let layout = &store.layout;
-    let directories = [layout.home().to_owned(), layout.grants(), layout.scopes()];
     let replaced = Arc::new(AtomicBool::new(false));
     let (watched, noting) = (directories.clone(), Arc::clone(&replaced));
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -74,14 +74,13 @@ pub(super) fn start(
                 // A full channel means that a reading is due anyway.
                 Ok(()) | Err(mpsc::TrySendError::Full(())) => {}
                 Err(mpsc::TrySendError::Disconnected(())) => {
-                    tracing::error!("nobody reads the policy anew any more");
+                    tracing::error!("nobody reads the directories anew any more");
                 }
             }
         }
     })?;
     let followed = directories.into_iter().map(|path| (path, None)).collect();
     let mut watch = Watch {
-        store,
         watcher,
         events,
         followed,
@@ -89,8 +88,8 @@ pub(super) fn start(
     };
     watch.follow();
     std::thread::Builder::new()
-        .name("rumi-policy".to_owned())
-        .spawn(move || watch.run(on_change))?;
+        .name(thread.to_owned())
+        .spawn(move || watch.run(read))?;
     Ok(())
 }
 
@@ -122,7 +121,7 @@ impl Watch {
                 self.watcher
                     .watch(path, RecursiveMode::NonRecursive)
                     .inspect_err(|error| {
-                        tracing::error!(path = %path.display(), %error, "cannot watch a policy directory; it is read every 30 s");
+                        tracing::error!(path = %path.display(), %error, "cannot watch a directory; it is read every 30 s");
                     })
                     .is_ok()
             });
@@ -130,7 +129,7 @@ impl Watch {
         }
     }
 
-    fn run(mut self, on_change: impl Fn(&PolicySet)) {
+    fn run(mut self, mut read: impl FnMut()) {
         loop {
             match self.events.recv_timeout(RESCAN) {
                 Ok(()) => self.settle(),
@@ -138,13 +137,11 @@ impl Watch {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             self.follow();
-            if self.store.reload() {
-                on_change(&self.store.current().set);
-            }
+            read();
         }
     }
 
-    /// Waits until the events pause, but not for longer than a storm may hold the policy up.
+    /// Waits until the events pause, but not for longer than a storm may hold a reading up.
     fn settle(&self) {
         let start = Instant::now();
         while start.elapsed() < STORM && self.events.recv_timeout(QUIET).is_ok() {}
