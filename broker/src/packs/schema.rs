@@ -22,7 +22,7 @@ pub enum ArgumentsError {
     #[error("the arguments must be a JSON object, such as {{}}")]
     NotAnObject,
     /// The schema refuses them.
-    #[error("the arguments do not fit the tool's schema: {0}")]
+    #[error("the arguments do not fit the schema: {0}")]
     Refused(String),
 }
 
