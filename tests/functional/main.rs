@@ -10,6 +10,7 @@ mod file_write;
 mod guest_network;
 #[cfg(test)]
 mod hot_reload;
+#[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod network;
