@@ -13,7 +13,7 @@ use rumi_policy::{ComponentId, Permission, PermissionName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::throttle::Throttle;
+use crate::{config::Tunnels, outbound, throttle::Throttle};
 
 /// One call of a tool, as far as its requests must know it.
 #[derive(Debug)]
@@ -146,15 +146,19 @@ pub struct Identity {
     container: OnceLock<String>,
     effects: Arc<Semaphore>,
     commands: Arc<Semaphore>,
+    tunnels: Arc<Semaphore>,
+    upstreams: Arc<outbound::Pool>,
     refusals: Throttle,
 }
 
 impl Identity {
     /// Made once for each listener.
     #[must_use]
-    pub fn new(component: ComponentId) -> Self {
+    pub fn new(component: ComponentId, tunnels: Tunnels) -> Self {
         Self {
             component,
+            tunnels: Arc::new(Semaphore::new(usize::from(tunnels.get()))),
+            upstreams: Arc::default(),
             container: OnceLock::new(),
             refusals: Throttle::default(),
             effects: Arc::new(Semaphore::new(EFFECTS)),
@@ -197,6 +201,15 @@ impl Caller {
         };
         // Nobody closes the semaphores.
         Arc::clone(places).acquire_owned().await.ok()
+    }
+    /// A place for what stays open to the network, if one is free: waiting would only move the
+    /// queue into the broker.
+    pub fn place_for_tunnel(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.identity.tunnels).try_acquire_owned().ok()
+    }
+    /// Connections to servers that the component may use again.
+    pub(crate) fn upstreams(&self) -> &Arc<outbound::Pool> {
+        &self.identity.upstreams
     }
     /// The pace at which the component may be refused, over all its connections.
     #[must_use]

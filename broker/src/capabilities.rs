@@ -2,6 +2,7 @@
 
 mod custom;
 mod files;
+mod proxy;
 mod tasks;
 
 pub use files::ended_early;
@@ -23,6 +24,8 @@ use crate::{
     pipeline,
     refusal::Refusal,
 };
+
+pub(crate) use proxy::Room;
 
 /// Time for one request to the network when it does not say.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);

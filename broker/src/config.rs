@@ -14,7 +14,7 @@ use std::{
 use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-pub use values::{ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Resolver, Spares};
+pub use values::{ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Resolver, Spares, Tunnels};
 
 /// All settings, with their defaults where the file is silent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -156,6 +156,10 @@ pub struct NetworkSettings {
     pub timeout_ms: Millis,
     /// Bytes of a reply's body.
     pub max_response: ByteSize,
+    /// Tunnels and proxied requests that a component may have open at once.
+    pub tunnels: Tunnels,
+    /// How long a tunnel or a proxied body may be silent both ways.
+    pub idle_timeout_ms: Millis,
 }
 
 impl Default for NetworkSettings {
@@ -165,6 +169,8 @@ impl Default for NetworkSettings {
             resolvers: Vec::new(),
             timeout_ms: Millis::new(30_000),
             max_response: ByteSize::mebibytes(3),
+            tunnels: Tunnels::new(64),
+            idle_timeout_ms: Millis::new(600_000),
         }
     }
 }

@@ -178,6 +178,22 @@ fn for_the_admin(denial: &Denial) -> Option<serde_json::Value> {
     (!detail.is_empty()).then(|| detail.into())
 }
 
+/// Records the refusal of a request for which there is no room.
+pub async fn turned_away<C: Capability>(
+    broker: &Broker,
+    caller: &Caller,
+    ask: &C::Ask,
+    denial: Denial,
+) -> Refusal {
+    let policy = broker.policy().current();
+    let context = Context {
+        broker,
+        policy: &policy,
+        caller,
+    };
+    deny(context, &Described::of::<C>(ask), denial).await
+}
+
 /// Records the refusal of a request that could not even be parsed.
 pub async fn malformed(
     broker: &Broker,

@@ -17,6 +17,8 @@ mod network;
 #[cfg(test)]
 mod packctl;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod sdk;

@@ -9,6 +9,8 @@ mod misbehaving;
 #[cfg(test)]
 mod neighbours;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod protocol;

@@ -74,6 +74,12 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
+    /// Its own certificate, for clients that trust it alone.
+    #[must_use]
+    pub fn root(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
     /// Writes a bundle of the system's roots and this one, for `SSL_CERT_FILE`.
     pub fn write_bundle(&self, path: &Path) {
         let mut bundle = fs::read_to_string(SYSTEM_BUNDLE).expect("the system's roots");

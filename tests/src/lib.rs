@@ -24,6 +24,7 @@ mod origin;
 mod output;
 mod peer;
 mod postgres;
+mod street;
 mod waiting;
 mod web_server;
 
@@ -39,5 +40,6 @@ pub use origin::{Origin, Seen};
 pub use output::{Output, run};
 pub use peer::Peer;
 pub use postgres::Postgres;
+pub use street::{Echo, IDLE, PLACES, Street, client_hello, read_answer, say};
 pub use waiting::{eventually, wait_for, within};
 pub use web_server::WebServer;

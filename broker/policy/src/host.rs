@@ -57,10 +57,15 @@ impl Host {
 
     /// `host:port`, with an IPv6 address in brackets.
     pub fn with_port(&self, port: Port) -> String {
+        format!("{}:{port}", self.in_url())
+    }
+
+    /// The host as a URL has it: an IPv6 address stands in brackets.
+    pub(crate) fn in_url(&self) -> String {
         if self.is_v6() {
-            format!("[{self}]:{port}")
+            format!("[{self}]")
         } else {
-            format!("{self}:{port}")
+            self.to_string()
         }
     }
 }

@@ -56,6 +56,10 @@ bounded!(
     Concurrency(u16), 1..=64, "the concurrency"
 );
 bounded!(
+    /// What a component may have open to the network.
+    Tunnels(u16), 1..=4096, "the number of tunnels"
+);
+bounded!(
     /// A span of time.
     Millis(u64), 1..=86_400_000, "a time in milliseconds"
 );

@@ -13,5 +13,7 @@ pub use files::{
     ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
     WriteHandler,
 };
-pub use network::{FetchHandler, ResolveHandler};
+pub use network::{
+    FetchHandler, ForwardHandler, Inside, Near, Passed, ResolveHandler, TunnelHandler,
+};
 pub use terminal::TerminalHandler;

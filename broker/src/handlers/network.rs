@@ -1,18 +1,22 @@
 //! `network`: requests and tunnels, to addresses that were judged.
 
+mod forward;
 mod resolve;
+mod tunnel;
 
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, Host, Network, NetworkFound, Permit};
 use tokio::time::Instant;
 
 use crate::{
-    outbound::{self, FetchFailure, Limits, Payload, Reply, ResolveError},
+    outbound::{self, FetchError, FetchFailure, Limits, Payload, Reply, ResolveError},
     pipeline::{Context, Handler, Performed},
     refusal::{Failure, Refusal},
 };
 
+pub use forward::{ForwardHandler, Passed};
 pub use resolve::ResolveHandler;
+pub use tunnel::{Inside, Near, TunnelHandler};
 
 /// Serves one `NetworkFetch`.
 #[derive(Debug)]
@@ -49,14 +53,7 @@ impl Handler<Network> for FetchHandler {
         };
         let tls = context.broker.tls();
         let fetched = outbound::fetch(tls, permit.get(), self.payload, limits).await;
-        let result = fetched.map_err(|error| {
-            let code = match error.kind() {
-                FetchFailure::Timeout => Failure::Timeout,
-                FetchFailure::TooLarge => Failure::TooLarge,
-                FetchFailure::Unavailable => Failure::Unavailable,
-            };
-            Refusal::failed(code, error.to_string())
-        });
+        let result = fetched.map_err(|error| fetch_failure(&error));
         let reply = result.as_ref().ok();
         Performed {
             bytes_in,
@@ -65,6 +62,15 @@ impl Handler<Network> for FetchHandler {
             result,
         }
     }
+}
+
+fn fetch_failure(error: &FetchError) -> Refusal {
+    let code = match error.kind() {
+        FetchFailure::Timeout => Failure::Timeout,
+        FetchFailure::TooLarge => Failure::TooLarge,
+        FetchFailure::Unavailable => Failure::Unavailable,
+    };
+    Refusal::failed(code, error.to_string())
 }
 
 /// Resolves a host, and reads what its addresses are judged by.

@@ -8,6 +8,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use rumi_policy::NetworkAsk;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -37,6 +38,14 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// For a reply that is passed on rather than gathered, without a limit of its own.
+    pub(super) fn with(ask: &NetworkAsk) -> Self {
+        Self {
+            authority: ask.authority(),
+            limit: u64::MAX,
+        }
+    }
+
     pub(super) async fn over<S>(
         &self,
         stream: S,
@@ -94,7 +103,7 @@ impl Exchange {
         })
     }
 
-    fn check(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), FetchError> {
+    pub(super) fn check(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), FetchError> {
         let invalid = |why| {
             Err(FetchError::Invalid {
                 authority: self.authority.clone(),
@@ -124,7 +133,7 @@ impl Exchange {
         }
     }
 
-    fn broken(&self, source: hyper::Error) -> FetchError {
+    pub(super) fn broken(&self, source: hyper::Error) -> FetchError {
         if overran(&source) {
             return self.too_large();
         }

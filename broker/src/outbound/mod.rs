@@ -8,20 +8,31 @@ mod deadline;
 mod dial;
 mod exchange;
 mod fetch;
+mod hello;
+mod hop_by_hop;
 mod metered;
 mod name_servers;
 mod own;
 mod payload;
+mod pool;
 mod request;
 mod resolver;
 mod tls;
+mod traffic;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fetch::{FetchFailure, Limits, Reply, fetch};
+pub(crate) use dial::dial;
+pub(crate) use fetch::{FetchError, FetchFailure, Limits, Reply, fetch};
+pub(crate) use hello::{HelloError, read_hello};
+pub(crate) use hop_by_hop::strip;
 pub(crate) use name_servers::NameServers;
 pub(crate) use own::own_addresses;
 pub(crate) use payload::Payload;
+pub(crate) use pool::{Line, Pool, Route};
 pub(crate) use resolver::{ResolveError, Resolver};
 pub(crate) use tls::Tls;
+pub(crate) use traffic::{Counted, Traffic, splice};
+pub(crate) use upstream::{Exchanged, exchange, is_reusable, keep_alive, open, upload};

@@ -262,7 +262,7 @@ impl Packs {
             })?;
             broker.bundles().write(id)?;
             let pool = Pool::new(pack.tool(component, broker.config()));
-            let identity = Arc::new(Identity::new(id.clone()));
+            let identity = Arc::new(Identity::new(id.clone(), broker.config().network.tunnels));
             listeners.push(Listener::serve(
                 broker,
                 &broker.layout().component_socket(id),

@@ -1,10 +1,11 @@
 //! One server on a component's socket: gRPC, the Connect protocol's JSON form,
-//! plain bodies for bulk, and the upgrade of a spare.
+//! plain bodies for bulk, the proxy forms of unmodified software, and the upgrade of a spare.
 
 mod bulk;
 mod connect;
 mod corked;
 mod listener;
+mod proxy;
 mod route;
 mod spare;
 

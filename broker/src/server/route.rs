@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::Service as _;
 
-use super::{bulk, connect, spare};
+use super::{bulk, connect, proxy, spare};
 use crate::{capabilities::Connection, workers::WorkerConnection};
 
 /// The body of every reply; gRPC's carries trailers.
@@ -85,6 +85,12 @@ impl Routes {
     async fn in_turn(&self, request: Request<Incoming>) -> Response<InTurn> {
         if request.uri().path().starts_with(WORKER) {
             return self.dispatch(request).await.map(InTurn::free);
+        }
+        // What is proxied streams for as long as it likes, holds little memory, and has places of its own.
+        if proxy::is_proxied(&request) {
+            return proxy::answer(&self.connection, request)
+                .await
+                .map(InTurn::free);
         }
         // Nobody closes the semaphore, and so there is a turn for everybody in the end.
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();

@@ -89,13 +89,19 @@ impl NetworkAsk {
 
     /// Host and port as a `Host` header has them: the scheme's own port is left out.
     pub fn authority(&self) -> String {
-        if self.port != self.scheme.default_port() {
-            self.host.with_port(self.port)
-        } else if self.host.is_v6() {
-            format!("[{}]", self.host)
+        if self.port == self.scheme.default_port() {
+            self.host.in_url()
         } else {
-            self.host.to_string()
+            self.host.with_port(self.port)
         }
+    }
+
+    /// Whether a `Host` header names this request's host and port.
+    pub fn is_authority(&self, text: &str) -> bool {
+        let named = url::split_authority(text);
+        named.is_ok_and(|(host, port)| {
+            host == self.host && port.unwrap_or(self.scheme.default_port()) == self.port
+        })
     }
 
     /// What the log and the grant's globs see: the path without its query.

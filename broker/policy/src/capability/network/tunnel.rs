@@ -87,6 +87,11 @@ impl TunnelAsk {
     pub fn authority(&self) -> String {
         self.host.with_port(self.port)
     }
+
+    /// The host as a `Host` header without a port has it.
+    pub fn bare_host(&self) -> String {
+        self.host.in_url()
+    }
 }
 
 #[derive(Debug)]
@@ -194,7 +199,7 @@ impl Judge for Tunnel {
     }
 }
 
-/// The name is compared as it was sent: a spelling that some server would repair is refused.
+/// The name is lower-cased by whoever read it, for DNS knows no case; nothing else is repaired.
 fn check_hello(host: &Host, hello: &Hello) -> Result<(), Denial> {
     let why = match hello {
         Hello::Tls(Some(name)) if name == host.as_str() => return Ok(()),

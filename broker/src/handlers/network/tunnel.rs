@@ -1,0 +1,181 @@
+//! `CONNECT`: bytes passed on to an address that was judged, for as long as the policy would open it again.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use rumi_audit::Recorded;
+use rumi_policy::{Confirmed, Hello, Permit, Scheme, Tunnel, TunnelForm, TunnelFound};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{fetch_failure, look_up};
+use crate::{
+    lease::Lease,
+    outbound::{self, Counted, HelloError, Traffic},
+    pipeline::{Context, Handler, Performed},
+    refusal::{Failure, Refusal},
+};
+
+/// How long the component may take to say its first word.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// The component's end of a tunnel, with all that was read from it already.
+pub type Near = Counted<TokioIo<Upgraded>>;
+
+/// Serves HTTP inside a tunnel whose host and port are fixed: each request is a request of its own.
+pub trait Inside: Send {
+    /// Serves until the component ends the connection.
+    fn serve(self, stream: Near, scheme: Scheme) -> impl Future<Output = ()> + Send;
+}
+
+/// Serves one tunnel.
+#[derive(Debug)]
+pub struct TunnelHandler<I> {
+    /// Told when the component may be answered that its tunnel is open.
+    pub opened: oneshot::Sender<()>,
+    /// Its end of the tunnel, once it was answered.
+    pub near: OnUpgrade,
+    /// What serves plain HTTP inside.
+    pub inside: I,
+}
+
+/// What `find` leaves for `perform`.
+#[derive(Debug)]
+pub enum Opening {
+    /// Nobody was answered yet.
+    Waiting(oneshot::Sender<()>, OnUpgrade),
+    /// The component has said this much.
+    Begun(TokioIo<Upgraded>, Vec<u8>),
+}
+
+impl<I> TunnelHandler<I> {
+    fn opening(&mut self) -> Opening {
+        // The handler's own are spent here; nothing is ever told through what replaces them.
+        let opened = std::mem::replace(&mut self.opened, oneshot::channel().0);
+        let near = std::mem::replace(&mut self.near, hyper::upgrade::on(http::Request::new(())));
+        Opening::Waiting(opened, near)
+    }
+}
+
+impl Opening {
+    /// Answers the component, where nobody has yet.
+    async fn begin(self) -> Result<(TokioIo<Upgraded>, Vec<u8>), Refusal> {
+        let (opened, near) = match self {
+            Self::Begun(stream, ahead) => return Ok((stream, ahead)),
+            Self::Waiting(opened, near) => (opened, near),
+        };
+        let gone = || {
+            Refusal::failed(
+                Failure::Unavailable,
+                "the component went away before its tunnel was open",
+            )
+        };
+        opened.send(()).map_err(|()| gone())?;
+        let stream = tokio::time::timeout(HELLO, near).await;
+        let stream = stream.ok().and_then(Result::ok).ok_or_else(gone)?;
+        Ok((TokioIo::new(stream), Vec::new()))
+    }
+}
+
+impl<I: Inside> Handler<Tunnel> for TunnelHandler<I> {
+    type Handle = Opening;
+    type Reply = ();
+
+    async fn find(
+        &mut self,
+        context: Context<'_>,
+        permit: &Recorded<Permit<Tunnel>>,
+    ) -> Result<(TunnelFound, Opening), Refusal> {
+        let permit = permit.get();
+        let network = look_up(context, permit.ask().host()).await?;
+        let opening = self.opening();
+        // Addresses that will be refused are refused before anybody is told that a tunnel is open.
+        let heard =
+            permit.terms().form() == TunnelForm::Tls && permit.check_addresses(&network).is_ok();
+        if !heard {
+            let hello = Hello::Unread;
+            return Ok((TunnelFound { network, hello }, opening));
+        }
+        let (mut stream, _) = opening.begin().await?;
+        let (hello, ahead) = outbound::read_hello(&mut stream, Instant::now() + HELLO)
+            .await
+            .map_err(|error| {
+                let code = match error {
+                    HelloError::Timeout => Failure::Timeout,
+                    HelloError::Closed(_) => Failure::Unavailable,
+                };
+                Refusal::failed(code, error.to_string())
+            })?;
+        let found = TunnelFound { network, hello };
+        Ok((found, Opening::Begun(stream, ahead)))
+    }
+
+    async fn perform(
+        self,
+        context: Context<'_>,
+        permit: &Recorded<Confirmed<Tunnel>>,
+        opening: Opening,
+    ) -> Performed<()> {
+        let confirmed = permit.get();
+        let form = confirmed.terms().form();
+        let traffic = Arc::new(Traffic::default());
+        let mut lease = Lease::<Tunnel>::new(
+            context.broker.policy(),
+            context.caller.component(),
+            confirmed.ask().open_as(form),
+        );
+        let begun = Instant::now();
+        let passing = self.pass(context, confirmed, opening, Arc::clone(&traffic));
+        let result = tokio::select! {
+            biased;
+            denial = lease.revoked() => Err(Refusal::Denied {
+                reason: rumi_policy::Reason::Revoked,
+                sentence: denial.sentence,
+                record: permit.id().to_string(),
+            }),
+            passed = passing => passed,
+        };
+        let lasted = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Performed {
+            result,
+            bytes_in: traffic.pack_sent(),
+            bytes_out: traffic.pack_got(),
+            detail: Some(serde_json::json!({ "form": form.as_str(), "duration_ms": lasted })),
+        }
+    }
+}
+
+impl<I: Inside> TunnelHandler<I> {
+    async fn pass(
+        self,
+        context: Context<'_>,
+        confirmed: &Confirmed<Tunnel>,
+        opening: Opening,
+        traffic: Arc<Traffic>,
+    ) -> Result<(), Refusal> {
+        let terms = confirmed.terms();
+        if terms.form() == TunnelForm::Http {
+            let (stream, ahead) = opening.begin().await?;
+            let near = Counted::new(stream, ahead, traffic);
+            self.inside.serve(near, Scheme::Http).await;
+            return Ok(());
+        }
+        let until = Instant::now() + Duration::from_millis(terms.timeout_ms());
+        let far = outbound::dial(confirmed.facts(), until)
+            .await
+            .map_err(|error| fetch_failure(&error.into()))?;
+        outbound::keep_alive(&far);
+        let (stream, ahead) = opening.begin().await?;
+        let near = Counted::new(stream, ahead, Arc::clone(&traffic));
+        let idle = context.broker.config().network.idle_timeout_ms.duration();
+        outbound::splice(near, far, &traffic, idle)
+            .await
+            .map_err(|error| {
+                let code = match error.kind() {
+                    std::io::ErrorKind::TimedOut => Failure::Timeout,
+                    _ => Failure::Unavailable,
+                };
+                Refusal::failed(code, format!("the tunnel broke: {error}"))
+            })
+    }
+}
