@@ -24,6 +24,7 @@ mod refusals;
 mod sdk;
 #[cfg(test)]
 mod secrets;
+mod service;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]

@@ -10,7 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{ControlService, Replies, actor, millis, pack_id};
-use crate::packs::{Pack, Packs, StartError};
+use crate::{
+    container::Running,
+    packs::{Pack, Packs, StartError},
+};
 
 /// Messages that wait for a slow terminal.
 const QUEUE: usize = 256;
@@ -123,17 +126,33 @@ impl ControlService {
             .broker()
             .engine()
             .logs(&running.container, Some(lines), request.follow)
-            .map(|line| match line {
-                Ok(line) => Ok(v1::LogLine {
-                    time: line.time,
-                    stream: if line.error { "stderr" } else { "stdout" }.to_owned(),
-                    component_id: String::new(),
-                    line: line.text,
-                }),
+            .map(move |line| match line {
+                Ok(line) => {
+                    let (component, text) = whose(&line.text, &running);
+                    Ok(v1::LogLine {
+                        stream: if line.error { "stderr" } else { "stdout" }.to_owned(),
+                        component_id: component,
+                        line: text.to_owned(),
+                        time: line.time,
+                    })
+                }
                 Err(error) => Err(Status::unavailable(error.to_string())),
             });
         Ok(Box::pin(logs))
     }
+}
+
+/// A container's lines are the guest's; it puts the uid before those that a component caused.
+fn whose<'a>(line: &'a str, running: &Running) -> (String, &'a str) {
+    let tagged = line
+        .strip_prefix("rumi-guest: [")
+        .and_then(|rest| rest.split_once("] "));
+    let user = tagged.and_then(|(uid, text)| {
+        let mut users = running.components.iter();
+        let user = users.find(|user| user.uid.to_string() == uid)?;
+        Some((user.component.to_string(), text))
+    });
+    user.unwrap_or_else(|| (String::new(), line))
 }
 
 async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {

@@ -40,6 +40,11 @@ impl ControlService {
                         worker_attached: status.attached,
                         spares: u32::try_from(status.spares).unwrap_or(u32::MAX),
                         calls: status.calls,
+                        service: status.service.map(|state| v1::ServiceStatus {
+                            running: state.running,
+                            starts: state.starts,
+                            ended: state.ended,
+                        }),
                     }
                 });
                 v1::PackStatus {

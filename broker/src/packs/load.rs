@@ -8,7 +8,7 @@ use std::{
 };
 
 use rumi_policy::{
-    ComponentId, PackId,
+    ComponentId, Kind, PackId,
     manifest::{ComponentManifest, Manifest, ManifestError, Requirements},
 };
 use serde_json::{Value, value::RawValue};
@@ -213,6 +213,7 @@ impl Pack {
                 asked.min(config.pack.pids.get())
             })
             .min(CALL_PIDS);
+        let service = component.id.kind() == Kind::Service;
         ToolSpec {
             component: component.id.clone(),
             interpreter: interpreter.to_owned(),
@@ -223,7 +224,12 @@ impl Pack {
             memory_bytes,
             pids: u64::from(pids),
             output_bytes: config.tool.max_output.bytes(),
-            spares: usize::from(config.tool.spares.get()).max(1),
+            spares: if service {
+                0
+            } else {
+                usize::from(config.tool.spares.get()).max(1)
+            },
+            service,
         }
     }
 }

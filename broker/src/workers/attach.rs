@@ -83,6 +83,7 @@ impl worker_server::Worker for WorkerConnection {
                     Some(Event::SpareFailed(failed)) => pool.spare_failed(&failed.message),
                     Some(Event::Wiped(wiped)) => pool.wiped(wiped.wipe_id),
                     Some(Event::Output(output)) => pool.printed(&output.line),
+                    Some(Event::ServiceState(state)) => pool.service_changed(state),
                     Some(Event::Hello(_)) | None => break,
                 }
             }

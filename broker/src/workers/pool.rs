@@ -41,8 +41,10 @@ pub struct ToolSpec {
     pub pids: u64,
     /// Bytes kept of stdout and of stderr of one call.
     pub output_bytes: u64,
-    /// Processes kept warm for the next calls.
+    /// Processes kept warm for the next calls; none for a service.
     pub spares: usize,
+    /// It runs for as long as its container, instead of being called.
+    pub service: bool,
 }
 
 /// A component's pool.
@@ -71,6 +73,7 @@ pub(super) struct State {
     pub(super) wiping: Option<u64>,
     pub(super) failures: u32,
     pub(super) last_failure: Option<String>,
+    pub(super) service: Option<v1::ServiceState>,
 }
 
 #[derive(Debug)]
@@ -80,7 +83,7 @@ pub(super) struct Worker {
 }
 
 /// For `packctl ps`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PoolStatus {
     /// A worker is attached.
     pub attached: bool,
@@ -88,6 +91,8 @@ pub struct PoolStatus {
     pub spares: usize,
     /// Calls served since the broker started.
     pub calls: u64,
+    /// How the program of a service is.
+    pub service: Option<v1::ServiceState>,
 }
 
 /// Where a peer lives.
@@ -117,6 +122,7 @@ impl Drop for Attachment {
             .is_some_and(|w| w.number == self.number)
         {
             state.worker = None;
+            state.service = None;
             state.ordered.clear();
         }
         drop(state);
@@ -160,7 +166,10 @@ impl Pool {
     /// Takes over a container from a broker that crashed, perhaps in the middle of a call: what
     /// that call left in /tmp is deleted before the next begins.
     pub fn take_over(&self) {
-        self.state().wiping = Some(0);
+        // What lies in the /tmp of a service is in use.
+        if !self.spec.service {
+            self.state().wiping = Some(0);
+        }
     }
 
     /// State for `ps`.
@@ -171,6 +180,7 @@ impl Pool {
             attached: state.worker.is_some(),
             spares: state.ready.len(),
             calls: self.calls.load(Ordering::Relaxed),
+            service: state.service.clone(),
         }
     }
 
@@ -297,7 +307,17 @@ impl Pool {
         }
     }
 
+    /// How the program of the service is, as its worker says.
+    pub(super) fn service_changed(&self, mut state: v1::ServiceState) {
+        state.ended = state.ended.chars().take(200).collect();
+        self.state().service = Some(state).filter(|_| self.spec.service);
+    }
+
     pub(super) fn printed(&self, line: &str) {
+        // What a service prints has no bounds; the engine keeps the newest of it.
+        if self.spec.service {
+            return;
+        }
         let shown: String = line.chars().take(2000).collect();
         tracing::info!(component = %self.spec.component, line = %shown.escape_default(), "runner output");
     }

@@ -17,6 +17,11 @@ impl ComponentId {
         PathBuf::from(format!("/run/rumi/{}.sock", self.0))
     }
 
+    /// Whether it runs for as long as its pack, instead of being called.
+    pub(crate) fn is_service(&self) -> bool {
+        self.0.split(':').nth(1) == Some("service")
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -90,5 +95,8 @@ mod tests {
             component.socket(),
             PathBuf::from("/run/rumi/default:tool:my_tool.sock")
         );
+        assert!(!component.is_service());
+        let service: ComponentId = "default:service:tool".parse().unwrap();
+        assert!(service.is_service());
     }
 }

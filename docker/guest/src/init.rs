@@ -2,6 +2,7 @@
 //! questions for names to the workers. One thread, no runtime; whatever happens here ends the
 //! container.
 
+mod log;
 mod switchboard;
 
 use std::{

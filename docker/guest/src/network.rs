@@ -19,6 +19,8 @@ mod tunnel;
 
 use std::path::Path;
 
+use tokio::sync::mpsc;
+
 use crate::worker::notes::Notes;
 
 use self::{gate::Gate, proxy::Proxy, resolver::Resolver};
@@ -26,11 +28,16 @@ use self::{gate::Gate, proxy::Proxy, resolver::Resolver};
 /// Hosts that a program reaches without the proxy.
 const DIRECT: &str = "localhost,127.0.0.1,::1";
 
-/// Starts both, and gives the variables by which programs find the proxy.
-pub(crate) async fn start(socket: &Path, notes: &Notes) -> Vec<(&'static str, String)> {
+/// Starts both, and gives the variables by which programs find the proxy. `lines` are for the
+/// container's log, to which PID 1 has the way.
+pub(crate) async fn start(
+    socket: &Path,
+    notes: &Notes,
+    lines: mpsc::Receiver<String>,
+) -> Vec<(&'static str, String)> {
     let gate = Gate::new(socket.to_owned(), notes.clone());
     let resolver = Resolver::new(std::rc::Rc::clone(&gate));
-    tokio::task::spawn_local(link::serve(resolver));
+    tokio::task::spawn_local(link::serve(resolver, lines));
     match Proxy::start(&gate).await {
         Ok(proxy) => variables(proxy.url()),
         Err(error) => {

@@ -14,6 +14,12 @@ pub(crate) fn line(text: &dyn Display) {
     }
 }
 
+/// One line that a component caused. Its uid stands before it, whatever the line says.
+pub(crate) fn line_of(uid: u32, text: &str) {
+    let text = text.replace(['\n', '\r'], " ");
+    line(&format_args!("[{uid}] {text}"));
+}
+
 /// An error and what caused it, in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -6,6 +6,7 @@ mod interpreter;
 mod lines;
 pub(crate) mod notes;
 mod runner;
+mod service;
 mod session;
 
 use std::{io, time::Duration};

@@ -35,6 +35,15 @@ struct Component {
     worker_attached: bool,
     spares: u32,
     calls: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Service>,
+}
+
+#[derive(Debug, Serialize)]
+struct Service {
+    running: bool,
+    starts: u32,
+    ended: String,
 }
 
 impl Ps {
@@ -88,6 +97,26 @@ impl Component {
             worker_attached: status.worker_attached,
             spares: status.spares,
             calls: status.calls,
+            service: status.service.map(|service| Service {
+                running: service.running,
+                starts: service.starts,
+                ended: service.ended,
+            }),
+        }
+    }
+
+    /// What there is to say in one cell: a service's program matters more than its worker.
+    fn worker(&self) -> String {
+        match &self.service {
+            _ if !self.worker_attached => "away".to_owned(),
+            None => "attached".to_owned(),
+            Some(service) => {
+                let state = if service.running { "runs" } else { "waits" };
+                match service.starts {
+                    0 | 1 => state.to_owned(),
+                    starts => format!("{state}, start {starts}"),
+                }
+            }
         }
     }
 }
@@ -128,11 +157,7 @@ fn table(packs: &[Pack]) -> Table {
             table.row(row([
                 component.component.clone(),
                 component.uid.to_string(),
-                if component.worker_attached {
-                    "attached".to_owned()
-                } else {
-                    "away".to_owned()
-                },
+                component.worker(),
                 component.spares.to_string(),
                 component.calls.to_string(),
             ]));

@@ -182,6 +182,7 @@ fn ps_lists_components() {
                         worker_attached: true,
                         spares: 2,
                         calls: 7,
+                        service: None,
                     }],
                     ..PackStatus::default()
                 },

@@ -18,6 +18,7 @@ use rustix::net::{
     sockopt::socket_peercred,
 };
 
+use super::log::Log;
 use crate::network::{
     exchange,
     message::{self, Code},
@@ -46,6 +47,7 @@ struct Worker {
     uid: u32,
     line: OwnedFd,
     pending: VecDeque<(u64, SocketAddr)>,
+    log: Log,
 }
 
 impl Switchboard {
@@ -117,6 +119,7 @@ impl Switchboard {
                     uid,
                     line,
                     pending: VecDeque::new(),
+                    log: Log::new(uid),
                 });
             }
         }
@@ -228,6 +231,10 @@ impl Worker {
         let Some((ticket, answer)) = packet.get(..length).and_then(exchange::unpack) else {
             return Ok(None);
         };
+        if ticket == exchange::LINE {
+            self.log.write(answer);
+            return Ok(None);
+        }
         // A ticket is good once and for the worker that it was given to, so that no component
         // answers what another one has asked.
         let Some(place) = self.pending.iter().position(|(own, _)| *own == ticket) else {
@@ -242,7 +249,7 @@ impl Worker {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let packet = exchange::pack(0, &[]);
+        let packet = exchange::pack(exchange::LINE, &[]);
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         if sendmsg(&self.line, &[IoSlice::new(&packet)], &mut control, flags).is_err() {
             // Closed with the stream itself: the client sees the end at once.

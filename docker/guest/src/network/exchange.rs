@@ -8,6 +8,8 @@ use rustix::net::SocketAddrUnix;
 
 use super::message;
 
+/// A packet with this ticket from a worker is a line for the container's log.
+pub(crate) const LINE: u64 = 0;
 /// Longest packet.
 pub(crate) const PACKET: usize = TICKET + message::LONGEST + 16;
 const TICKET: usize = 8;

@@ -15,7 +15,7 @@ use rustix::net::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::{TcpStream, UnixDatagram},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
 
@@ -29,19 +29,21 @@ const MOST: usize = 32;
 const STREAM_TIME: Duration = Duration::from_secs(10);
 
 /// Answers for as long as the runtime lives.
-pub(super) async fn serve(resolver: Resolver) {
+pub(super) async fn serve(resolver: Resolver, mut lines: mpsc::Receiver<String>) {
     let resolver = Rc::new(resolver);
     let places = Rc::new(Semaphore::new(QUERIES));
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
         if let Ok(link) = open() {
             let link = Rc::new(link);
-            let mut heard = false;
-            while let Ok(Some(packet)) = receive(&link).await {
-                heard = true;
-                take(&link, &resolver, &places, packet);
-            }
-            if heard {
+            loop {
+                tokio::select! {
+                    received = receive(&link) => match received {
+                        Ok(Some(packet)) => take(&link, &resolver, &places, packet),
+                        Ok(None) | Err(_) => break,
+                    },
+                    Some(line) = lines.recv() => say(&link, &line).await,
+                }
                 backoff.reset();
             }
         }
@@ -97,6 +99,19 @@ fn receive_now(link: &UnixDatagram) -> io::Result<Option<Packet>> {
     });
     let bytes = bytes.get(..received.bytes).unwrap_or_default().to_vec();
     Ok((!bytes.is_empty()).then_some(Packet { bytes, stream }))
+}
+
+/// A line that cannot be sent is not worth waiting for; the broker has it as well.
+async fn say(link: &UnixDatagram, line: &str) {
+    let mut line = line.as_bytes();
+    line = line.get(..message::LONGEST).unwrap_or(line);
+    if link
+        .send(&exchange::pack(exchange::LINE, line))
+        .await
+        .is_err()
+    {
+        // The link has ended, which its reader sees.
+    }
 }
 
 fn take(link: &Rc<UnixDatagram>, resolver: &Rc<Resolver>, places: &Rc<Semaphore>, packet: Packet) {

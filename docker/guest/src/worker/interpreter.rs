@@ -34,12 +34,25 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    /// The warm interpreter of a tool.
     fn command(&self, interpreter: &Path) -> Command {
+        self.python(interpreter, &self.runner)
+    }
+
+    /// The program of a service, which is told whose child it is.
+    pub(crate) fn service(&self, interpreter: &Path, entry: &Path) -> Command {
+        let runner = self.runner.with_file_name("rumi_service.py");
+        let mut command = self.python(interpreter, &runner);
+        command.arg(entry).arg(std::process::id().to_string());
+        command
+    }
+
+    fn python(&self, interpreter: &Path, runner: &Path) -> Command {
         let mut command = Command::new(interpreter);
         // Without `-S` the interpreter would run code of the pack before it is told to.
         command
             .args(["-I", "-S"])
-            .arg(&self.runner)
+            .arg(runner)
             .env("RUMI_SOCKET", &self.socket)
             .env("RUMI_COMPONENT", self.component.as_str())
             .env("HOME", HOME)
@@ -149,7 +162,7 @@ async fn read_lines(mut source: impl AsyncRead + Unpin, mut take: impl FnMut(Str
     }
 }
 
-async fn forward(source: impl AsyncRead + Unpin, notes: Notes) {
+pub(crate) async fn forward(source: impl AsyncRead + Unpin, notes: Notes) {
     read_lines(source, |line| notes.output(line)).await;
 }
 

@@ -2,7 +2,8 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use rumi_proto::v1::{Output, SpareFailed, WorkerEvent, worker_event::Event};
+use rumi_proto::v1::{Output, ServiceState, SpareFailed, WorkerEvent, worker_event::Event};
+use rustix::process::{Pid, geteuid, getppid};
 use tokio::sync::mpsc;
 
 use crate::say;
@@ -15,25 +16,50 @@ const WAITING: usize = 256;
 pub(crate) struct Notes {
     queue: mpsc::Sender<WorkerEvent>,
     dropped: Rc<Cell<u64>>,
+    /// Leads to PID 1, where our own stderr does not.
+    log: Option<mpsc::Sender<String>>,
 }
 
 pub(crate) fn queue() -> (Notes, mpsc::Receiver<WorkerEvent>) {
     let (queue, receiver) = mpsc::channel(WAITING);
     let dropped = Rc::new(Cell::new(0));
-    (Notes { queue, dropped }, receiver)
+    let notes = Notes {
+        queue,
+        dropped,
+        log: None,
+    };
+    (notes, receiver)
 }
 
 impl Notes {
+    /// A worker that the engine started has a stderr that nobody reads. Its lines come out here,
+    /// for PID 1 to write them.
+    pub(crate) fn log(&mut self) -> mpsc::Receiver<String> {
+        let (log, lines) = mpsc::channel(WAITING);
+        self.log = (getppid() != Some(Pid::INIT)).then_some(log);
+        lines
+    }
+
     /// A line for the component's log; it goes to our stderr as well.
     pub(crate) fn output(&self, line: String) {
-        say::line(&line);
+        say::line_of(geteuid().as_raw(), &line);
+        if let Some(log) = &self.log
+            && log.try_send(line.clone()).is_err()
+        {
+            // A flood; the broker is told of it below.
+        }
         self.send(Event::Output(Output { line }));
     }
 
     /// One spare that was asked for will not come.
     pub(crate) fn spare_failed(&self, message: String) {
-        say::line(&message);
+        say::line_of(geteuid().as_raw(), &message);
         self.send(Event::SpareFailed(SpareFailed { message }));
+    }
+
+    /// How the service's program is.
+    pub(crate) fn service(&self, state: ServiceState) {
+        self.send(Event::ServiceState(state));
     }
 
     fn send(&self, event: Event) {

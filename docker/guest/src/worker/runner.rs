@@ -20,7 +20,7 @@ use super::{
     notes::Notes,
 };
 
-const ORDERS: usize = 64;
+pub(crate) const ORDERS: usize = 64;
 /// An interpreter that does not fork for this long is stuck, or was stopped.
 const STUCK: Duration = Duration::from_secs(10);
 /// An interpreter that lived this long was fine; what ended it is no reason to wait.
@@ -38,6 +38,8 @@ pub(crate) enum Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Configuration {
     pub(crate) interpreter: PathBuf,
+    /// The component's file.
+    pub(crate) entry: PathBuf,
 }
 
 #[derive(Debug)]

@@ -22,6 +22,7 @@ use super::{
     interpreter::Surroundings,
     notes::{self, Notes},
     runner::{Configuration, Order, Runner},
+    service::Service,
 };
 
 /// Events on their way to the broker.
@@ -65,14 +66,21 @@ pub(crate) enum SessionError {
 
 impl Worker {
     pub(crate) async fn new(options: WorkerOptions, descriptors: Reserved) -> Self {
-        let (notes, pending) = notes::queue();
+        let (mut notes, pending) = notes::queue();
+        let lines = notes.log();
         let surroundings = Surroundings {
             component: options.component.clone(),
             socket: options.socket.clone(),
             runner: options.runner.clone(),
-            network: network::start(&options.socket, &notes).await,
+            network: network::start(&options.socket, &notes, lines).await,
         };
-        let orders = Runner::start(surroundings, descriptors, notes.clone());
+        let orders = if options.component.is_service() {
+            // Its program is given nothing but the three descriptors of every program.
+            drop(descriptors);
+            Service::start(surroundings, notes.clone())
+        } else {
+            Runner::start(surroundings, descriptors, notes.clone())
+        };
         Self {
             options,
             orders,
@@ -148,6 +156,7 @@ impl Worker {
         }
         self.order(Order::Configure(Configuration {
             interpreter: configure.interpreter.into(),
+            entry: configure.entry.into(),
         }))
     }
 

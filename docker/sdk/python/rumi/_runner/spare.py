@@ -28,15 +28,20 @@ _getsignal, _signal_action = _signal.getsignal, _signal.signal
 _getpid, _exit = os.getpid, os._exit
 
 
-def load(entry, packages):
-    """Loads the tool's file as a module and returns its `run`."""
-    packages.finish()
+def place(entry):
+    """Makes the pack's modules and the SDK importable, here and in children, as from the pack's own file."""
     folder = os.path.dirname(entry)
     sys.path[:0] = [folder, PACK] if entry.startswith(PACK + "/") and folder != PACK else [folder]
     if sys.prefix != sys.base_prefix:
         # The system's interpreter finds the SDK by itself, a virtual environment's does not.
         os.environ["PYTHONPATH"] = SDK
     sys.argv = [entry]
+
+
+def load(entry, packages):
+    """Loads the tool's file as a module and returns its `run`."""
+    packages.finish()
+    place(entry)
     name = os.path.splitext(os.path.basename(entry))[0]
     if name in sys.modules or not name.isidentifier():
         name = "rumi_tool_" + "".join(c if c.isalnum() else "_" for c in name)

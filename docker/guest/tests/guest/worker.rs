@@ -1,17 +1,14 @@
 //! The worker against a broker on a real socket and the real Python runner.
-#![cfg(test)]
-
-mod support;
 
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
+use crate::support::{Attachment, Broker, Guest, Place, children, eventually, python, signal};
 use rumi_proto::v1::{Wipe, worker_command, worker_event::Event};
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Attachment, Broker, Guest, Place, children, eventually, python, signal};
 
 const ECHO: &str = "def run(args):\n    print('said')\n    return {'got': args}\n";
 

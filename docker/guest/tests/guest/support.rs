@@ -98,6 +98,7 @@ impl Worker for Service {
 pub(crate) struct Broker {
     attachments: mpsc::Receiver<Attachment>,
     spares: mpsc::Receiver<UnixStream>,
+    proxied: mpsc::Receiver<UnixStream>,
     /// Its own, so that it can end with all its connections, as a killed broker does.
     runtime: Option<Runtime>,
 }
@@ -116,11 +117,13 @@ impl Broker {
         let listener = UnixListener::bind(socket).unwrap();
         let (attached, attachments) = mpsc::channel(8);
         let (spare, spares) = mpsc::channel(8);
+        let (proxy, proxied) = mpsc::channel(8);
         let (streams, incoming) = mpsc::channel::<std::io::Result<UnixStream>>(8);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let sent = match first_bytes(&stream).await {
                     Some(first) if &first == b"POST" => spare.send(stream).await.is_ok(),
+                    Some(first) if &first == b"CONN" => proxy.send(stream).await.is_ok(),
                     Some(_) => streams.send(Ok(stream)).await.is_ok(),
                     None => true,
                 };
@@ -140,6 +143,7 @@ impl Broker {
         Self {
             attachments,
             spares,
+            proxied,
             runtime: Some(runtime),
         }
     }
@@ -153,6 +157,18 @@ impl Broker {
         let hello = attachment.event().await;
         assert!(matches!(hello, Some(Event::Hello(_))), "{hello:?}");
         attachment
+    }
+
+    /// A connection that asks for a tunnel, from its first byte on.
+    pub(crate) async fn proxied(&mut self) -> std::os::unix::net::UnixStream {
+        let stream = timeout(PATIENCE, self.proxied.recv())
+            .await
+            .expect("no tunnel was asked for")
+            .unwrap();
+        let stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
     }
 
     pub(crate) async fn spare(&mut self) -> Spare {

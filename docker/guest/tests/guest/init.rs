@@ -1,12 +1,9 @@
 //! PID 1 in a PID namespace of its own, with the real worker beneath it.
-#![cfg(test)]
-
-mod support;
 
 use std::{fs, time::Duration};
 
+use crate::support::{Broker, Guest, Place, children, eventually, python, signal};
 use rustix::process::Signal;
-use support::{Broker, Guest, Place, children, eventually, python, signal};
 
 /// The arguments that make the guest PID 1 of a namespace with its own /proc.
 const NAMESPACE: [&str; 6] = [
