@@ -24,11 +24,13 @@ mod refusals;
 mod sdk;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
 mod tool_contract;
+#[cfg(test)]
 mod trust;
 #[cfg(test)]
 mod world;
