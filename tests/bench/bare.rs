@@ -109,6 +109,10 @@ impl Drop for Bare {
         if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
             eprintln!("rumi-bench: the bare server does not end: {error}");
         }
+        // The next one listens there too.
+        if let Err(error) = fs::remove_file(&self.socket) {
+            eprintln!("rumi-bench: the bare server's socket stays: {error}");
+        }
     }
 }
 

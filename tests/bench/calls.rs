@@ -1,19 +1,27 @@
 //! A tool call, broker included, beside the engine's own ways to run the same small program.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rumi_proto::v1;
 
 use crate::{
+    client::Way,
     engine,
     failure::Failure,
     figure::Figure,
+    reads::Ground,
     sample::Sample,
     stage::{self, Stage},
 };
 
 /// Long enough for a spare to be made and warmed after a call.
-const PAUSE: Duration = Duration::from_millis(40);
+pub const PAUSE: Duration = Duration::from_millis(40);
+
+/// Calls of a handler that are not counted: its container starts with the first.
+const WARM_UP: usize = 5;
 
 /// Calls with a spare waiting, calls that must wait for one, and the engine's ways.
 pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure> {
@@ -21,6 +29,11 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
     called(stage, 5, PAUSE).await?;
     let preforked = called(stage, calls, PAUSE).await?;
     let forked = called(stage, calls, Duration::ZERO).await?;
+    let custom = Ground::of(stage, quick).await?.alone(
+        Path::new(""),
+        Way::Custom,
+        (0, WARM_UP, calls + WARM_UP),
+    )?;
     let (exec, run) = engine::peers(runs)?;
     let milliseconds = |name, sample: &Sample| {
         Figure::new(name, "ms", sample.n, sample.p50 / 1e6).p99(sample.p99 / 1e6)
@@ -28,6 +41,7 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
     Ok(vec![
         milliseconds("tool_call_preforked", &preforked).beside("docker exec", exec.p50 / 1e6),
         milliseconds("tool_call_forked", &forked).beside("docker run", run.p50 / 1e6),
+        milliseconds("custom_call", &custom).beside("tool call", preforked.p50 / 1e6),
         milliseconds("docker_exec", &exec),
         milliseconds("docker_run", &run),
     ])

@@ -17,6 +17,9 @@ use crate::{
     socket,
 };
 
+/// Bytes of one chunk of an upload.
+const CHUNK: usize = 1024 * 1024;
+
 /// What is asked, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
@@ -30,6 +33,24 @@ pub enum Way {
     Download,
     /// A large file, by gRPC on both sides.
     Stream,
+    /// A large file the other way, as a plain body to the broker and by gRPC to the peer.
+    Upload,
+    /// A large file the other way, by gRPC on both sides.
+    UploadStream,
+    /// A large directory, page by page; the broker only.
+    List,
+    /// A custom handler that answers with its arguments; the broker only.
+    Custom,
+}
+
+impl Way {
+    /// Whether one request takes long enough to be measured by itself.
+    pub fn is_large(self) -> bool {
+        matches!(
+            self,
+            Self::Download | Self::Stream | Self::Upload | Self::UploadStream
+        )
+    }
 }
 
 /// One comparison.
@@ -76,9 +97,18 @@ pub fn run(job: &Job) -> Result<Vec<Round>, Failure> {
         .build();
     let runtime = runtime.map_err(Failure::file("a runtime"))?;
     runtime.block_on(async {
+        let alone = match job.way {
+            Way::List => Some(list(job).await?),
+            Way::Custom => Some(custom(job).await?),
+            _ => None,
+        };
+        if let Some(broker) = alone {
+            let bare = broker;
+            return Ok(vec![Round { broker, bare }]);
+        }
         let mut bare = End::Grpc(capabilities(&job.bare).await?);
         let mut broker = match job.way {
-            Way::Json | Way::Download => End::Plain(Plain::connect(&job.broker)?),
+            Way::Json | Way::Download | Way::Upload => End::Plain(Plain::connect(&job.broker)?),
             _ => End::Grpc(capabilities(&job.broker).await?),
         };
         // What is cold at first is not what is measured.
@@ -122,6 +152,12 @@ async fn measure(job: &Job, end: &mut End) -> Result<Sample, Failure> {
     match (job.way, end) {
         (Way::InFlight(width), End::Grpc(client)) => in_flight(job, client, width).await,
         (Way::Download | Way::Stream, End::Grpc(client)) => stream(job, client).await,
+        (Way::Upload | Way::UploadStream, End::Grpc(client)) => upload(job, client).await,
+        (Way::Upload, End::Plain(plain)) => {
+            let started = Instant::now();
+            plain.upload(&job.file, job.bytes)?;
+            Ok(Sample::rate(real(job.bytes), started.elapsed()))
+        }
         (_, End::Grpc(client)) => {
             let mut times = Vec::with_capacity(job.requests);
             for _ in 0..job.requests {
@@ -188,6 +224,69 @@ async fn stream(job: &Job, client: &mut CapabilitiesClient<Channel>) -> Result<S
     let elapsed = started.elapsed();
     whole(job, length)?;
     Ok(Sample::rate(real(job.bytes), elapsed))
+}
+
+async fn upload(job: &Job, client: &mut CapabilitiesClient<Channel>) -> Result<Sample, Failure> {
+    let data = bytes::Bytes::from(vec![b'x'; CHUNK]);
+    let path = job.file.to_string_lossy().into_owned();
+    let chunks = (0..job.bytes / CHUNK).map(move |number| v1::FileWriteChunk {
+        path: if number == 0 {
+            path.clone()
+        } else {
+            String::new()
+        },
+        data: data.clone(),
+        ..v1::FileWriteChunk::default()
+    });
+    let started = Instant::now();
+    let written = client.file_write_stream(tokio_stream::iter(chunks)).await?;
+    let elapsed = started.elapsed();
+    whole(job, usize::try_from(written.into_inner().size).unwrap_or(0))?;
+    Ok(Sample::rate(real(job.bytes), elapsed))
+}
+
+/// Entries in a second; `bytes` of the job is how many there are, `requests` how many a page has.
+async fn list(job: &Job) -> Result<Sample, Failure> {
+    let mut client = capabilities(&job.broker).await?;
+    let (mut entries, mut page_token) = (0, String::new());
+    let started = Instant::now();
+    loop {
+        let request = v1::FileListRequest {
+            path: job.file.to_string_lossy().into_owned(),
+            page_size: u32::try_from(job.requests).unwrap_or(0),
+            page_token,
+        };
+        let page = client.file_list(request).await?.into_inner();
+        entries += page.entries.len();
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    whole(job, entries)?;
+    Ok(Sample::rate(real(entries), started.elapsed()))
+}
+
+/// Calls with a pause between them, in which a spare is made.
+async fn custom(job: &Job) -> Result<Sample, Failure> {
+    let mut client = capabilities(&job.broker).await?;
+    let mut times = Vec::with_capacity(job.requests);
+    for n in 0..job.requests {
+        tokio::time::sleep(crate::calls::PAUSE).await;
+        let request = v1::CustomCallRequest {
+            permission: crate::home::HANDLER.to_owned(),
+            args_json: format!(r#"{{"n": {n}}}"#),
+        };
+        let started = Instant::now();
+        let answer = client.custom_call(request).await?.into_inner().result_json;
+        times.push(started.elapsed());
+        if !answer.contains(&n.to_string()) {
+            return Err(Failure::Unexpected(format!("a handler answered {answer}")));
+        }
+    }
+    // The first calls begin the handler's container.
+    let warm = times.split_off(times.len().min(job.rounds));
+    sample(warm)
 }
 
 fn sample(times: Vec<Duration>) -> Result<Sample, Failure> {

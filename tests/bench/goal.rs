@@ -96,6 +96,12 @@ pub const GOALS: &[(&str, Goal)] = &[
         "tool_call_forked",
         Goal::new(Of::Median, Bound::AtMost, 2.5),
     ),
+    ("custom_call", Goal::new(Of::Ratio, Bound::AtMost, 1.2)),
+    ("download_get", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
+    ("download_grpc", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
+    ("upload_put", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
+    ("upload_grpc", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
+    ("listing_peak", Goal::new(Of::Median, Bound::AtMost, 8.388)),
     (
         "broker_memory_idle",
         Goal::new(Of::Median, Bound::AtMost, 10.0),

@@ -6,10 +6,23 @@ use serde_json::{Value, json};
 
 use crate::{failure::Failure, stage};
 
+/// A custom handler that answers with its arguments.
+pub const HANDLER: &str = "bench_echo";
+const HANDLER_SOURCE: &str = r#"META = {
+    "requires_scope": False,
+    "supports_modes": ["sandbox"],
+    "description": "Answers with its arguments.",
+}
+
+
+def execute(context, args):
+    return {"success": True, "data": args}
+"#;
+
 const TOOL: &str = "def run(args):\n    return {\"ok\": True, \"data\": args}\n";
 
 /// Lays it out and says how many packs the shipped settings start at once.
-pub fn make(repository: &Path, home: &Path, data: &Path, packs: usize) -> Result<u64, Failure> {
+pub fn make(repository: &Path, home: &Path, data: &[&Path], packs: usize) -> Result<u64, Failure> {
     for directory in [
         "docker/packs",
         "docker/sandbox",
@@ -30,9 +43,12 @@ pub fn make(repository: &Path, home: &Path, data: &Path, packs: usize) -> Result
     for number in 0..packs {
         pack(home, number)?;
     }
+    let handler = home.join(format!("docker/handlers/{HANDLER}.py"));
+    write(&handler, HANDLER_SOURCE)?;
+    let files = json!({"enabled": true, "directories": data});
     let grant = json!({
         "component_id": stage::component(0),
-        "permissions": {"file_read": {"enabled": true, "directories": [data]}},
+        "permissions": {"file_read": files, "file_write": files, HANDLER: {"enabled": true}},
     });
     let name = format!("grants/{}.json", stage::component(0));
     write(&home.join(name), &grant.to_string())?;

@@ -17,6 +17,7 @@ mod records;
 mod sample;
 mod socket;
 mod stage;
+mod transfers;
 
 use std::{
     path::{Path, PathBuf},
@@ -67,6 +68,7 @@ enum Part {
     Image,
     Packs,
     Reads,
+    Transfers,
     Calls,
 }
 
@@ -152,7 +154,7 @@ async fn measure(args: &Args, binaries: &Path) -> Result<Report, Failure> {
     if wanted(Part::Image) {
         report.take("image", engine::base_image().map(|figure| vec![figure]));
     }
-    if [Part::Packs, Part::Reads, Part::Calls]
+    if [Part::Packs, Part::Reads, Part::Transfers, Part::Calls]
         .into_iter()
         .any(wanted)
     {
@@ -182,6 +184,9 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     stage.each(Step::Up, &first).await?;
     if wanted(Part::Reads) {
         report.take("reads", reads::figures(stage, args.quick).await);
+    }
+    if wanted(Part::Transfers) {
+        report.take("transfers", transfers::figures(stage, args.quick).await);
     }
     if wanted(Part::Calls) {
         report.take("calls", calls::figures(stage, args.quick).await);

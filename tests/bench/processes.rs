@@ -54,6 +54,17 @@ pub fn resident(pid: u32) -> Result<f64, Failure> {
     kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
+/// The most memory a process had in RAM since [`forget_peak`].
+pub fn peak(pid: u32) -> Result<f64, Failure> {
+    kilobytes(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// Lets the kernel note the peak anew.
+pub fn forget_peak(pid: u32) -> Result<(), Failure> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").map_err(Failure::file(path))
+}
+
 /// Memory of processes and all their descendants, what is shared counted once.
 pub fn proportional(parents: &HashSet<u32>) -> Result<f64, Failure> {
     let mut sum = 0.0;

@@ -20,7 +20,7 @@ const BARE: &str = "bare tonic";
 
 /// What all comparisons share.
 #[derive(Debug)]
-struct Ground {
+pub struct Ground {
     broker_pid: u32,
     bare: Bare,
     socket: PathBuf,
@@ -29,37 +29,30 @@ struct Ground {
     quick: bool,
 }
 
-/// Small reads and downloads; the first pack of the stage is up.
-pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Failure> {
-    let (small, large) = (stage.data().join("small"), stage.data().join("large"));
-    let bytes = if quick { 32 } else { 1024 } * 1024 * 1024;
+/// Small reads; the first pack of the stage is up.
+pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure> {
+    let small = stage.data().join("small");
     fill(&small, SMALL)?;
-    fill(&large, bytes)?;
-    let ground = Ground {
-        broker_pid: stage.broker_pid()?,
-        bare: Bare::start(stage.path().join("bare.sock"))?,
-        socket: stage.component_socket(),
-        uid: stage.component_uid().await?,
-        all: processes::processors()?,
-        quick,
-    };
-    let mut figures = ground.small(&small)?;
-    for (name, way) in [
-        ("download_get", Way::Download),
-        ("download_grpc", Way::Stream),
-    ] {
-        let rounds = ground.rounds(&large, bytes, way, false)?;
-        figures.push(rates(name, "GB/s", 1e9, &rounds));
-    }
-    std::fs::remove_file(&large).map_err(Failure::file(&large))?;
-    Ok(figures)
+    Ground::of(stage, quick).await?.small(&small)
 }
 
-fn fill(path: &Path, bytes: usize) -> Result<(), Failure> {
+pub fn fill(path: &Path, bytes: usize) -> Result<(), Failure> {
     std::fs::write(path, vec![b'x'; bytes]).map_err(Failure::file(path))
 }
 
 impl Ground {
+    /// A bare server beside the stage's broker.
+    pub async fn of(stage: &Stage, quick: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            broker_pid: stage.broker_pid()?,
+            bare: Bare::start(stage.path().join("bare.sock"))?,
+            socket: stage.component_socket(),
+            uid: stage.component_uid().await?,
+            all: processes::processors()?,
+            quick,
+        })
+    }
+
     fn small(&self, file: &Path) -> Result<Vec<Figure>, Failure> {
         let pinned = self.rounds(file, SMALL, Way::Grpc, true)?;
         let free = self.rounds(file, SMALL, Way::Grpc, false)?;
@@ -77,7 +70,7 @@ impl Ground {
         ])
     }
 
-    fn rounds(
+    pub fn rounds(
         &self,
         file: &Path,
         bytes: usize,
@@ -89,7 +82,7 @@ impl Ground {
         let processors = if pinned { last } else { self.all.clone() };
         processes::pin(self.broker_pid, &processors)?;
         processes::pin(self.bare.pid(), &processors)?;
-        let large = matches!(way, Way::Download | Way::Stream);
+        let large = way.is_large();
         let job = Job {
             broker: self.socket.clone(),
             bare: self.bare.socket().to_owned(),
@@ -107,6 +100,29 @@ impl Ground {
         let rounds = self.ask(&job)?;
         processes::pin(self.broker_pid, &self.all)?;
         Ok(rounds)
+    }
+
+    /// What only the broker can do: `bytes`, `rounds` and `requests` mean what the way says.
+    pub fn alone(
+        &self,
+        file: &Path,
+        way: Way,
+        (bytes, rounds, requests): (usize, usize, usize),
+    ) -> Result<Sample, Failure> {
+        let job = Job {
+            broker: self.socket.clone(),
+            bare: self.bare.socket().to_owned(),
+            file: file.to_owned(),
+            bytes,
+            way,
+            processors: self.all.clone(),
+            rounds,
+            requests,
+        };
+        let rounds = self.ask(&job)?;
+        let round = rounds.into_iter().next();
+        let none = || Failure::Unexpected("nothing was measured".to_owned());
+        Ok(round.ok_or_else(none)?.broker)
     }
 
     /// The client is this program once more, under the component's uid.
@@ -151,7 +167,7 @@ fn times(name: &str, rounds: &[Round], of: fn(&Sample) -> f64) -> Figure {
 }
 
 /// A figure of rates, in units of `scale` a second.
-fn rates(name: &str, unit: &str, scale: f64, rounds: &[Round]) -> Figure {
+pub fn rates(name: &str, unit: &str, scale: f64, rounds: &[Round]) -> Figure {
     let of = |sample: &Sample| sample.per_second / scale;
     let ratio = median(
         rounds

@@ -59,7 +59,19 @@ impl Stage {
         fs::set_permissions(dir.path(), open).map_err(Failure::file(dir.path()))?;
         let data = dir.path().join("data");
         fs::create_dir(&data).map_err(Failure::file(&data))?;
-        let shipped = home::make(repository, &dir.path().join("home"), &data, packs)?;
+        // What is to be written is written into memory: the disk is not what is measured. It is
+        // unmounted with all else.
+        let memory = dir.path().join("memory");
+        fs::create_dir(&memory).map_err(Failure::file(&memory))?;
+        let flags = rustix::mount::MountFlags::NOSUID | rustix::mount::MountFlags::NODEV;
+        rustix::mount::mount("tmpfs", &memory, "tmpfs", flags, None).map_err(|source| {
+            Failure::Kernel {
+                action: "mount a file system in memory",
+                source,
+            }
+        })?;
+        let granted = [data.as_path(), &memory];
+        let shipped = home::make(repository, &dir.path().join("home"), &granted, packs)?;
         Ok(Self {
             dir,
             broker: None,
@@ -79,6 +91,11 @@ impl Stage {
     /// The directory that the first component may read.
     pub fn data(&self) -> PathBuf {
         self.path().join("data")
+    }
+
+    /// A directory in memory that the first component may read and write.
+    pub fn memory(&self) -> PathBuf {
+        self.path().join("memory")
     }
 
     /// How many packs the shipped configuration starts at once.
