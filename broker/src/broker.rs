@@ -9,15 +9,14 @@ use std::{
 };
 
 use rumi_audit::Log;
-use rumi_policy::Cidr;
+use rumi_policy::{Cidr, manifest::Base};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    command::{Outcome, Registry, Stopped, Worker},
     config::Config,
     container::{
-        Engine, EngineError, ImageId, Outcome as SandboxOutcome, ProgramIndex, Programs,
-        SandboxSpec, Uids, Workspaces,
+        Engine, EngineError, ImageId, Places, ProgramIndex, Programs, SandboxSpec, Uids, Workspaces,
     },
     custom::Handlers,
     executions::Executions,
@@ -70,15 +69,12 @@ pub struct Parts {
     pub background: Handle,
 }
 
-/// The image that packs and sandboxes are made from.
-const BASE_IMAGE: &str = "rumi-base:latest";
-
-/// Why the base image cannot be used.
+/// Why an image that packs stand on cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseImageError {
     /// It was not built yet.
-    #[error("there is no image `{BASE_IMAGE}`; remedy: make base")]
-    Missing,
+    #[error("there is no image `{0}`; remedy: {1}")]
+    Missing(&'static str, &'static str),
     /// The engine does not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -90,6 +86,7 @@ pub struct Broker {
     parts: Parts,
     handlers: OnceLock<Arc<Handlers>>,
     counters: Counters,
+    commands: Registry,
 }
 
 /// What was dropped, counted so that it can be shown.
@@ -118,6 +115,7 @@ impl Broker {
             parts,
             handlers: OnceLock::new(),
             counters: Counters::default(),
+            commands: Registry::default(),
         })
     }
     /// Custom handlers; none while the broker starts.
@@ -225,23 +223,32 @@ impl Broker {
         &self.counters
     }
 
-    /// The image that packs and sandboxes are made from.
+    /// The image of this name that packs stand on.
     ///
     /// # Errors
     /// When it is not there or the engine does not answer.
-    pub async fn base_image(&self) -> Result<ImageId, BaseImageError> {
+    pub async fn base_image(&self, base: Base) -> Result<ImageId, BaseImageError> {
+        let remedy = match base {
+            Base::Base => "make base",
+            Base::Tools => "docker/base/build tools",
+            Base::Node => "docker/base/build node",
+        };
         self.engine()
-            .image_id(BASE_IMAGE)
+            .image_id(base.image())
             .await?
-            .ok_or(BaseImageError::Missing)
+            .ok_or(BaseImageError::Missing(base.image(), remedy))
     }
 
-    /// The image that commands run in, and what it has on its PATH.
+    /// The image that commands of a pack on this base run in, and what it has on its PATH. Not the
+    /// pack's own image: there the pack itself says what `git` is.
     ///
     /// # Errors
     /// When the image is missing or cannot be looked into.
-    pub async fn sandbox_programs(&self) -> Result<(ImageId, Arc<ProgramIndex>), BaseImageError> {
-        let image = self.base_image().await?;
+    pub async fn sandbox_programs(
+        &self,
+        base: Base,
+    ) -> Result<(ImageId, Arc<ProgramIndex>), BaseImageError> {
+        let image = self.base_image(base).await?;
         let programs = self
             .parts
             .programs
@@ -250,16 +257,27 @@ impl Broker {
         Ok((image, programs))
     }
 
-    /// Runs one command in a sandbox of its own.
+    /// The commands that run now.
+    #[must_use]
+    pub fn commands(&self) -> &Registry {
+        &self.commands
+    }
+
+    /// Runs one command in a sandbox of its own, until it ends or `ending` says why it must.
     ///
     /// # Errors
     /// When the engine cannot.
     pub async fn run_sandbox(
         &self,
         spec: SandboxSpec,
-        cancel: CancellationToken,
-    ) -> Result<SandboxOutcome, EngineError> {
+        worker: Worker,
+        ending: impl Future<Output = Stopped> + Send,
+    ) -> Result<Outcome, EngineError> {
         let mounts = self.layout().mounts();
-        crate::container::run(self.engine(), spec, &mounts, &cancel).await
+        let places = Places {
+            mounts: &mounts,
+            guest: self.guest(),
+        };
+        crate::container::run(self.engine(), spec, &places, worker, ending).await
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rumi_audit::Peer;
-use rumi_policy::{ComponentId, Permission, PermissionName};
+use rumi_policy::{ComponentId, Permission, PermissionName, manifest::Base};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -131,6 +131,9 @@ const EFFECTS: usize = 32;
 /// Commands of a component under way at once: each has a container with memory and processors of its own.
 const COMMANDS: usize = 4;
 
+/// Terminals of a component that are open at once, those that wait for a place included.
+const SESSIONS: usize = 32;
+
 /// The component that asks, fixed for the life of a connection.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -143,26 +146,30 @@ pub struct Caller {
 #[derive(Debug)]
 pub struct Identity {
     component: ComponentId,
+    base: Base,
     container: OnceLock<String>,
     effects: Arc<Semaphore>,
     commands: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     upstreams: Arc<outbound::Pool>,
+    sessions: Arc<Semaphore>,
     refusals: Throttle,
 }
 
 impl Identity {
     /// Made once for each listener.
     #[must_use]
-    pub fn new(component: ComponentId, tunnels: Tunnels) -> Self {
+    pub fn new(component: ComponentId, base: Base, tunnels: Tunnels) -> Self {
         Self {
             component,
+            base,
             tunnels: Arc::new(Semaphore::new(usize::from(tunnels.get()))),
             upstreams: Arc::default(),
             container: OnceLock::new(),
             refusals: Throttle::default(),
             effects: Arc::new(Semaphore::new(EFFECTS)),
             commands: Arc::new(Semaphore::new(COMMANDS)),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
         }
     }
 
@@ -187,6 +194,11 @@ impl Caller {
     pub fn component(&self) -> &ComponentId {
         &self.identity.component
     }
+    /// The image that the component's pack stands on, and its commands run in.
+    #[must_use]
+    pub fn base(&self) -> Base {
+        self.identity.base
+    }
     /// The container the socket was made for.
     #[must_use]
     pub fn container(&self) -> Option<&str> {
@@ -210,6 +222,12 @@ impl Caller {
     /// Connections to servers that the component may use again.
     pub(crate) fn upstreams(&self) -> &Arc<outbound::Pool> {
         &self.identity.upstreams
+    }
+    /// A place for one more terminal, where there is one. It is no longer a connection that the
+    /// listener counts.
+    #[must_use]
+    pub fn session(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.identity.sessions).try_acquire_owned().ok()
     }
     /// The pace at which the component may be refused, over all its connections.
     #[must_use]

@@ -1,17 +1,20 @@
 //! The wire's requests, parsed once into those of the policy; replies the other way.
 
+mod commands;
 mod custom;
 mod files;
 mod proxy;
+mod stream;
 mod tasks;
 
+pub use commands::{Said, Session};
 pub use files::ended_early;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use rumi_policy::{
-    AbsPath, Denial, EnvKey, EnvReadAsk, NetworkAsk, Reason, ResolveAsk, SpellingError, TerminalAsk,
+    AbsPath, Denial, EnvKey, EnvReadAsk, NetworkAsk, Reason, ResolveAsk, SpellingError,
 };
 use rumi_proto::v1::{self, capabilities_server::Capabilities};
 use tonic::{Request, Response, Status, Streaming};
@@ -19,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     broker::Broker,
     caller::Caller,
-    handlers::{EnvHandler, FetchHandler, ResolveHandler, TerminalHandler},
+    handlers::{EnvHandler, FetchHandler, ResolveHandler},
     outbound::Payload,
     pipeline,
     refusal::Refusal,
@@ -42,6 +45,12 @@ impl Connection {
     #[must_use]
     pub fn new(broker: Arc<Broker>, caller: Caller) -> Self {
         Self { broker, caller }
+    }
+
+    /// A place for one more terminal of this component, where there is one.
+    #[must_use]
+    pub fn session(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        self.caller.session()
     }
 
     /// Records that a request could not be understood.
@@ -171,27 +180,16 @@ impl Capabilities for Connection {
         &self,
         request: Request<v1::TerminalRunRequest>,
     ) -> Result<Response<v1::TerminalRunResponse>, Status> {
-        let request = request.into_inner();
-        let directory = self.path("terminal", "run", &request.directory).await?;
-        let timeout = (request.timeout_ms > 0).then(|| u64::from(request.timeout_ms));
-        let parsed = match (request.argv.is_empty(), request.command.is_empty()) {
-            (false, true) => TerminalAsk::new(request.argv, directory, timeout),
-            (true, false) => TerminalAsk::from_command(&request.command, directory, timeout),
-            _ => Err(Denial::new(
-                Reason::BadRequest,
-                "a run takes either `argv` or `command`, and one of them it needs",
-            )),
-        };
-        let ask = match parsed {
-            Ok(ask) => ask,
-            Err(denial) => return Err(self.malformed("terminal", "run", denial).await.into()),
-        };
-        let handler = TerminalHandler {
-            stdin: request.stdin,
-        };
-        // A command that has begun is not cancelled half-way by a disconnect.
-        let outcome = self.detached(ask, handler).await?;
-        Ok(Response::new(tasks::terminal_reply(outcome)))
+        Ok(Response::new(self.run(request.into_inner()).await?))
+    }
+
+    type TerminalStreamStream = stream::Replies;
+
+    async fn terminal_stream(
+        &self,
+        request: Request<tonic::Streaming<v1::TerminalInput>>,
+    ) -> Result<Response<Self::TerminalStreamStream>, Status> {
+        Ok(Response::new(self.stream(request.into_inner()).await?))
     }
 
     async fn network_fetch(

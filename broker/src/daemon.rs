@@ -220,6 +220,7 @@ async fn serve(
     packs.adopt_all().await.map_err(DaemonError::Adopt)?;
     packs.follow();
     broker.have_handlers(custom::start(&packs)?);
+    packs.follow_grants();
     let stop = CancellationToken::new();
     let service = ControlService::new(packs);
     control::serve(&broker.layout().control_socket(), service, stop.clone())?;

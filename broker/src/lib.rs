@@ -4,6 +4,7 @@ mod args;
 mod broker;
 mod caller;
 mod capabilities;
+mod command;
 mod config;
 mod container;
 mod control;

@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Stats(commands::stats::Stats),
     Quota(commands::quota::Quota),
     Call(commands::call::Call),
+    /// See and end the commands that components run
+    #[command(subcommand)]
+    Terminal(commands::terminal::Terminal),
     /// List, explain and change what components were granted
     #[command(subcommand)]
     Grant(commands::grant::Grant),

@@ -223,6 +223,16 @@ impl Capabilities for Echo {
         nothing()
     }
 
+    type TerminalStreamStream =
+        Pin<Box<dyn Stream<Item = Result<v1::TerminalOutput, Status>> + Send>>;
+
+    async fn terminal_stream(
+        &self,
+        _: Request<tonic::Streaming<v1::TerminalInput>>,
+    ) -> Result<Response<Self::TerminalStreamStream>, Status> {
+        nothing()
+    }
+
     async fn network_resolve(
         &self,
         _: Request<v1::NetworkResolveRequest>,

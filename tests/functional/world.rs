@@ -13,9 +13,9 @@ pub(crate) struct World {
 }
 
 /// Components of the pack `asker`; each was granted one thing.
-const COMPONENTS: [&str; 10] = [
+const COMPONENTS: [&str; 13] = [
     "reads", "limited", "writes", "values", "commands", "network", "none", "disabled", "sdk",
-    "narrow",
+    "narrow", "streams", "leaving", "globs",
 ];
 
 impl World {
@@ -60,6 +60,7 @@ fn make() -> World {
         config["network"]["allowed_ranges"] = json!(["127.0.0.1/32"]);
         config["network"]["resolvers"] = json!([names.address()]);
         config["network"]["max_response"] = json!("1m");
+        config["terminal"]["max_output"] = json!("64m");
     });
     pack(&home);
     secrets(&home, 0o600);
@@ -128,6 +129,27 @@ fn grants(home: &Home, port: u16) {
         json!({"terminal": {
             "enabled": true, "directories": [commands], "timeout_ms": 8000, "max_output_bytes": 65536,
             "allowed_commands": ["cat", "ls", "id", "/usr/bin/python3", "sleep", "pwd"],
+        }}),
+    );
+    let streams = home.data("streams");
+    give(
+        "streams",
+        json!({"terminal": {
+            "enabled": true, "directories": [streams], "max_output_bytes": 64 << 20,
+            "allowed_commands": ["cat", "python3"],
+            "env": {"PLAIN": "text", "TOKEN": "Bearer ${secret:SHOP_SECRET}"},
+        }}),
+    );
+    give(
+        "leaving",
+        json!({"terminal": {
+            "enabled": true, "directories": [streams], "allowed_commands": ["sleep", "python3"],
+        }}),
+    );
+    give(
+        "globs",
+        json!({"terminal": {
+            "enabled": true, "directories": [streams, commands], "allowed_commands": ["ls -l"],
         }}),
     );
     give(

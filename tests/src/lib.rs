@@ -25,6 +25,7 @@ mod output;
 mod peer;
 mod postgres;
 mod street;
+mod terminal;
 mod waiting;
 mod web_server;
 
@@ -41,5 +42,6 @@ pub use output::{Output, run};
 pub use peer::Peer;
 pub use postgres::Postgres;
 pub use street::{Echo, IDLE, PLACES, Street, client_hello, read_answer, say};
+pub use terminal::{Frame, Terminal, Told};
 pub use waiting::{eventually, wait_for, within};
 pub use web_server::WebServer;

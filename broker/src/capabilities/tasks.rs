@@ -7,7 +7,7 @@ use rumi_proto::v1;
 
 use super::Connection;
 use crate::{
-    container::{Outcome as SandboxOutcome, Stopped},
+    command::{Collected, Outcome, Stopped},
     outbound::Reply,
     pipeline::{self, Handler},
     refusal::{Failure, Refusal},
@@ -58,23 +58,34 @@ impl Connection {
     }
 }
 
-/// What a command left behind.
-pub(super) fn terminal_reply(outcome: SandboxOutcome) -> v1::TerminalRunResponse {
-    let reason = match outcome.stopped {
+/// Why a command ended, on the wire.
+pub(super) fn stopped_reason(stopped: Option<Stopped>) -> v1::StoppedReason {
+    match stopped {
         None => v1::StoppedReason::Exited,
         Some(Stopped::Timeout) => v1::StoppedReason::Timeout,
         Some(Stopped::OutOfMemory) => v1::StoppedReason::Memory,
         Some(Stopped::OutputLimit) => v1::StoppedReason::Output,
-        Some(Stopped::Revoked) => v1::StoppedReason::Revoked,
-    };
+        Some(Stopped::Signal) => v1::StoppedReason::Signal,
+        Some(Stopped::ByAdmin) => v1::StoppedReason::Stopped,
+        // Nobody reads the reply of a command that nobody waits for.
+        Some(Stopped::Revoked | Stopped::Disconnected) => v1::StoppedReason::Revoked,
+    }
+}
+
+/// What a command left behind.
+pub(super) fn terminal_reply(outcome: Outcome, said: Collected) -> v1::TerminalRunResponse {
     v1::TerminalRunResponse {
         exit_code: i32::try_from(outcome.exit_code).unwrap_or(i32::MAX),
-        stdout: outcome.stdout.into(),
-        stderr: outcome.stderr.into(),
+        stdout: said.stdout.into(),
+        stderr: said.stderr.into(),
         truncated: outcome.truncated,
-        stopped_reason: reason.into(),
-        duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+        stopped_reason: stopped_reason(outcome.stopped).into(),
+        duration_ms: millis(outcome.duration),
     }
+}
+
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What came back from the network.

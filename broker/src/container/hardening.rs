@@ -14,7 +14,7 @@ use super::{error::EngineError, labels::PackLimits};
 const SECCOMP: &str = include_str!("../../../docker/seccomp.json");
 
 /// Where the guest's binary appears in every container.
-pub(super) const GUEST: &str = "/usr/libexec/rumi/guest";
+pub const GUEST: &str = "/usr/libexec/rumi/guest";
 
 /// Inodes of a /tmp; a file without bytes costs no size but kernel memory all the same.
 const TMP_INODES: u32 = 16_384;

@@ -30,12 +30,13 @@ pub use cgroup::{CALL_PREFIX, CallCgroup, CgroupError, ContainerCgroup, Ended};
 pub use engine::{ContainerId, Engine, ImageId, Instance};
 pub use error::EngineError;
 pub use events::{Event, Watch};
+pub use hardening::GUEST;
 pub use image::{BuildError, BuildRequest, Built, build, build_with_lines, is_networked};
 pub use labels::PackLimits;
 pub use lifecycle::{PackSpec, Running};
 pub use mounts::{MountError, make_shared};
 pub use programs::{ProgramIndex, Programs};
-pub use terminal::{Outcome, SandboxSpec, Stopped, clean_leftovers, run};
+pub use terminal::{Places, SandboxSpec, clean_leftovers, run};
 pub use uids::{PackUids, UidError, Uids};
 pub use workspace::{WorkspaceError, Workspaces};
 

@@ -3,13 +3,14 @@
 
 use std::{
     collections::HashMap,
+    future::pending,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::Deserialize;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     engine::{Engine, ImageId},
@@ -18,6 +19,7 @@ use super::{
     labels::PackLimits,
     throwaway::{self, Command},
 };
+use crate::command::{collect, lines};
 
 /// Nobody, who owns nothing.
 const NOBODY: &str = "65534:65534";
@@ -115,25 +117,29 @@ async fn read(engine: &Engine, image: &ImageId, guest: &Path) -> Result<ProgramI
     let command = Command {
         image: image.clone(),
         argv: vec![GUEST.to_owned(), "programs".to_owned()],
+        environment: None,
+        framed: false,
         env: vec!["PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin".to_owned()],
         user: NOBODY.to_owned(),
         directory: "/".to_owned(),
         mounts: vec![bind(guest, GUEST, Access::ReadOnly)?],
         limits: LIMITS,
-        stdin: None,
         timeout: TIMEOUT,
         max_output: MAX_OUTPUT,
     };
-    let outcome = throwaway::run(engine, command, &CancellationToken::new(), || {}).await?;
+    let (asking, worker) = lines();
+    let running = throwaway::run(engine, command, worker, pending(), || {});
+    let (outcome, said) = tokio::join!(running, collect(asking, Bytes::new()));
+    let outcome = outcome?;
     let failed = |reason| EngineError::Programs {
         image: image.clone(),
         reason,
     };
     if outcome.exit_code != 0 || outcome.stopped.is_some() {
-        let words = String::from_utf8_lossy(&outcome.stderr).trim().to_owned();
+        let words = String::from_utf8_lossy(&said.stderr).trim().to_owned();
         return Err(failed(format!("exit code {}, {words}", outcome.exit_code)));
     }
-    ProgramIndex::parse(&outcome.stdout).map_err(|error| failed(error.to_string()))
+    ProgramIndex::parse(&said.stdout).map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]

@@ -6,18 +6,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
-
-pub use super::throwaway::{Outcome, Stopped};
 use super::{
     engine::{Engine, ImageId},
     error::EngineError,
-    hardening::{Access, bind},
+    hardening::{Access, GUEST, bind},
     labels::{self, PackLimits},
     mounts::{self, CheckedMount},
     throwaway::{self, Command},
 };
+use crate::command::{Environment, Outcome, Size, Stopped, Worker};
 
 /// Directories of the image that a working directory must not cover: the command itself, or
 /// what the engine mounts, would disappear below it.
@@ -44,10 +41,10 @@ pub struct SandboxSpec {
     pub gid: u32,
     /// The program's resolved path, and its arguments.
     pub argv: Vec<String>,
-    /// Further variables, beside PATH, HOME and LANG.
-    pub env: Vec<(String, String)>,
-    /// What the command reads on stdin.
-    pub stdin: Option<Bytes>,
+    /// All of its environment.
+    pub environment: Environment,
+    /// The terminal it runs on, where it has one.
+    pub tty: Option<Size>,
     /// How long it may run.
     pub timeout: Duration,
     /// Memory, processor time, processes, /tmp.
@@ -63,44 +60,59 @@ pub fn shown_at(path: &Path) -> &Path {
     if covered { Path::new(INSTEAD) } else { path }
 }
 
-/// Runs the command to its end, its bounds, or the cancellation, whichever comes first.
+/// Runs the command to its end, its bounds, or until `ending`, whichever comes first. The guest keeps it: it
+/// brings the environment, passes signals on, and makes the terminal.
 ///
 /// # Errors
 /// When the directory cannot be shown or the engine fails. A command that fails is no error.
 pub async fn run(
     engine: &Engine,
     spec: SandboxSpec,
-    mounts: &Path,
-    cancel: &CancellationToken,
+    host: &Places<'_>,
+    worker: Worker,
+    ending: impl Future<Output = Stopped> + Send,
 ) -> Result<Outcome, EngineError> {
     static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("{}-{number}", std::process::id());
-    let shown = CheckedMount::show(&spec.directory, mounts, &name)?;
+    let shown = CheckedMount::show(&spec.directory, host.mounts, &name)?;
     let target = shown_at(&spec.path);
     let target = target.to_str().ok_or_else(|| EngineError::Path {
         path: spec.path.clone(),
     })?;
-    let mut env = vec![
-        "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
-        "HOME=/tmp".to_owned(),
-        "LANG=C.UTF-8".to_owned(),
-    ];
-    env.extend(spec.env.iter().map(|(key, value)| format!("{key}={value}")));
+    let mut argv = vec![GUEST.to_owned(), "enter".to_owned()];
+    if let Some(Size { rows, columns }) = spec.tty {
+        argv.extend(["--tty".to_owned(), format!("{rows}x{columns}")]);
+    }
+    argv.push("--".to_owned());
+    argv.extend(spec.argv);
     let command = Command {
         image: spec.image,
-        argv: spec.argv,
-        env,
+        argv,
+        env: Vec::new(),
+        environment: Some(spec.environment),
+        framed: spec.tty.is_some(),
         user: format!("{}:{}", spec.uid, spec.gid),
         directory: target.to_owned(),
-        mounts: vec![bind(shown.path(), target, Access::Writable)?],
+        mounts: vec![
+            bind(shown.path(), target, Access::Writable)?,
+            bind(host.guest, GUEST, Access::ReadOnly)?,
+        ],
         limits: spec.limits,
-        stdin: spec.stdin,
         timeout: spec.timeout,
         max_output: spec.max_output,
     };
     // Once the container runs it holds a mount of its own, and ours can go.
-    throwaway::run(engine, command, cancel, move || drop(shown)).await
+    throwaway::run(engine, command, worker, ending, move || drop(shown)).await
+}
+
+/// What sandboxes need of the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// Where checked directories are bound.
+    pub mounts: &'a Path,
+    /// The guest's binary.
+    pub guest: &'a Path,
 }
 
 /// Removes sandboxes and mounts that an earlier broker left; their number.

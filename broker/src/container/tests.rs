@@ -29,6 +29,22 @@ elif sys.argv[1] == "worker":
         sys.exit(7)
     open("/workspace/worker-%d" % os.getuid(), "w").write(sys.argv[2])
     time.sleep(3600)
+elif sys.argv[1] == "enter":
+    def take(count):
+        taken = b""
+        while len(taken) < count:
+            taken += os.read(0, count - len(taken))
+        return taken
+    env = dict(pair.split(b"=", 1) for pair in take(int.from_bytes(take(4), "big")).split(b"\0") if pair)
+    argv = sys.argv[sys.argv.index("--") + 1:]
+    os.write(1, b"\x06")
+    try:
+        child = subprocess.Popen(argv, env=env)
+    except FileNotFoundError:
+        print("cannot start `%s`" % argv[0], file=sys.stderr)
+        sys.exit(127)
+    code = child.wait()
+    sys.exit(code if code >= 0 else 128 - code)
 elif sys.argv[1] == "programs":
     seen = set()
     for place in os.environ["PATH"].split(":"):

@@ -8,12 +8,11 @@ use std::{
 use bollard::{
     container::{AttachContainerResults, LogOutput},
     models::{ContainerCreateBody, Mount},
-    query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder},
+    query_parameters::{
+        AttachContainerOptionsBuilder, KillContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    },
 };
-use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     engine::{ContainerId, Engine, ImageId},
@@ -21,9 +20,9 @@ use super::{
     hardening::{Logging, host_config, no_healthcheck},
     labels::{self, PackLimits},
 };
-
-/// How long the last output may take to arrive after the command ended.
-const OUTPUT_GRACE: Duration = Duration::from_secs(2);
+use crate::command::{
+    Bounds, Ends, Environment, Outcome, Output, Reach, Signal, Stopped, Worker, keep,
+};
 
 /// What to run, and within which bounds.
 #[derive(Debug)]
@@ -31,68 +30,29 @@ pub(super) struct Command {
     pub(super) image: ImageId,
     /// Program and arguments; no shell sees them.
     pub(super) argv: Vec<String>,
+    /// For programs that know nothing of [`Environment`]; whoever may ask the engine sees it.
     pub(super) env: Vec<String>,
+    /// Written first, and answered by one byte, where the program is the guest that keeps a command.
+    pub(super) environment: Option<Environment>,
+    /// Whether its input goes in frames, because the guest makes a terminal.
+    pub(super) framed: bool,
     pub(super) user: String,
     pub(super) directory: String,
     pub(super) mounts: Vec<Mount>,
     pub(super) limits: PackLimits,
-    pub(super) stdin: Option<Bytes>,
     pub(super) timeout: Duration,
     /// Bytes of stdout, and as many of stderr.
     pub(super) max_output: usize,
 }
 
-/// Why a command was ended before it ended by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// It ran for longer than it may.
-    Timeout,
-    /// It wrote more than it may.
-    OutputLimit,
-    /// It, or one of its children, used more memory than it may.
-    OutOfMemory,
-    /// Its grant went away, or nobody waits any more.
-    Revoked,
-}
-
-impl Stopped {
-    /// The word for records and replies.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::OutputLimit => "output_limit",
-            Self::OutOfMemory => "out_of_memory",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-/// What came of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Its code; 137 where it was killed.
-    pub exit_code: i64,
-    /// What it wrote, up to the bound.
-    pub stdout: Vec<u8>,
-    /// What it complained of, up to the bound.
-    pub stderr: Vec<u8>,
-    /// Whether more was written than is kept.
-    pub truncated: bool,
-    /// Why it was ended, where it was.
-    pub stopped: Option<Stopped>,
-    /// The container it ran in, which is gone.
-    pub container: ContainerId,
-    /// From start to end.
-    pub duration: Duration,
-}
-
 /// Runs the command in a container of its own. The container is removed whatever happens,
-/// also when the returned future is dropped. `started` is called when its mounts are taken.
+/// also when the returned future is dropped. `ending` says why it is to end before its time;
+/// `started` is called when its mounts are taken.
 pub(super) async fn run(
     engine: &Engine,
     command: Command,
-    cancel: &CancellationToken,
+    worker: Worker,
+    ending: impl Future<Output = Stopped> + Send,
     started: impl FnOnce() + Send,
 ) -> Result<Outcome, EngineError> {
     let created = engine
@@ -108,7 +68,7 @@ pub(super) async fn run(
         container: Some(ContainerId::new(&created.id)),
     };
     let container = ContainerId::new(&created.id);
-    let outcome = attended(engine, &container, command, cancel, started).await;
+    let outcome = attended(engine, &container, command, worker, ending, started).await;
     guard.container = None;
     engine.remove(&container).await?;
     outcome
@@ -140,14 +100,15 @@ async fn attended(
     engine: &Engine,
     container: &ContainerId,
     command: Command,
-    cancel: &CancellationToken,
+    worker: Worker,
+    ending: impl Future<Output = Stopped> + Send,
     started: impl FnOnce() + Send,
 ) -> Result<Outcome, EngineError> {
     let options = AttachContainerOptionsBuilder::default()
         .stream(true)
         .stdout(true)
         .stderr(true)
-        .stdin(command.stdin.is_some())
+        .stdin(true)
         .build();
     let attached = engine
         .docker()
@@ -158,29 +119,64 @@ async fn attended(
     let begin = Instant::now();
     let exit = start(engine, container).await?;
     started();
-    let feed = tokio::spawn(feed(input, command.stdin));
-    let mut kept = Kept::new(command.max_output);
-    let deadline = tokio::time::sleep(command.timeout);
-    let stopped = tokio::select! {
-        stopped = kept.read(output, exit) => stopped,
-        () = deadline => Some(Stopped::Timeout),
-        () = cancel.cancelled() => Some(Stopped::Revoked),
+    let reach = Container {
+        engine: engine.clone(),
+        container: container.clone(),
     };
-    feed.abort();
+    let ends = Ends {
+        writer: input,
+        output: output.filter_map(async |piece| piece.ok().map(told)),
+        exit,
+        reach,
+    };
+    let bounds = Bounds {
+        environment: command.environment,
+        framed: command.framed,
+        timeout: command.timeout,
+        max_output: command.max_output,
+    };
+    let kept = keep(ends, bounds, worker, ending).await;
     let duration = begin.elapsed();
-    if stopped.is_some() {
+    if kept.stopped.is_some() {
         kill(engine, container).await?;
     }
     let (exit_code, out_of_memory) = ended(engine, container).await?;
     Ok(Outcome {
         exit_code,
-        stdout: kept.stdout,
-        stderr: kept.stderr,
         truncated: kept.truncated,
-        stopped: stopped.or(out_of_memory.then_some(Stopped::OutOfMemory)),
-        container: container.clone(),
+        stopped: kept.reason(exit_code, out_of_memory),
+        place: container.to_string(),
         duration,
+        bytes_in: kept.bytes_in,
+        bytes_out: kept.bytes_out,
     })
+}
+
+fn told(piece: LogOutput) -> Output {
+    if matches!(piece, LogOutput::StdErr { .. }) {
+        Output::Stderr(piece.into_bytes())
+    } else {
+        Output::Stdout(piece.into_bytes())
+    }
+}
+
+struct Container {
+    engine: Engine,
+    container: ContainerId,
+}
+
+impl Reach for Container {
+    async fn signal(&mut self, signal: Signal) {
+        let options = KillContainerOptionsBuilder::default()
+            .signal(&format!("SIG{}", signal.as_str()))
+            .build();
+        let docker = self.engine.docker();
+        let sent = docker.kill_container(self.container.as_str(), Some(options));
+        if let Err(error) = sent.await {
+            // It ended a moment before, most likely.
+            tracing::debug!(%error, "a signal did not reach a sandbox");
+        }
+    }
 }
 
 /// Starts the container; what it gives completes when the container ends. The end is asked
@@ -216,18 +212,6 @@ async fn start(
             drop(waits.next().await);
         }
     })
-}
-
-/// Writes the command's input and its end, and holds the connection, which carries the
-/// output as well, until it is aborted.
-async fn feed(mut input: std::pin::Pin<Box<dyn AsyncWrite + Send>>, stdin: Option<Bytes>) {
-    if let Some(bytes) = stdin
-        && input.write_all(&bytes).await.is_ok()
-        && let Err(error) = input.shutdown().await
-    {
-        tracing::debug!(%error, "a sandbox did not take the end of its input");
-    }
-    std::future::pending::<()>().await;
 }
 
 async fn kill(engine: &Engine, container: &ContainerId) -> Result<(), EngineError> {
@@ -270,72 +254,6 @@ async fn ended(engine: &Engine, container: &ContainerId) -> Result<(i64, bool), 
     ))
 }
 
-/// What the engine sends of a container's output.
-type Output = std::pin::Pin<
-    Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>,
->;
-
-/// What is kept of the output.
-struct Kept {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    bound: usize,
-    truncated: bool,
-}
-
-impl Kept {
-    fn new(bound: usize) -> Self {
-        Self {
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            bound,
-            truncated: false,
-        }
-    }
-
-    /// Reads until the command has ended and its output too, which can lag a little. A
-    /// command that closes its output and goes on is waited for.
-    async fn read(
-        &mut self,
-        mut output: Output,
-        exit: impl Future<Output = ()>,
-    ) -> Option<Stopped> {
-        tokio::pin!(exit);
-        let lag = tokio::time::sleep(OUTPUT_GRACE);
-        tokio::pin!(lag);
-        let (mut exited, mut silent) = (false, false);
-        while !(exited && silent) {
-            tokio::select! {
-                piece = output.next(), if !silent => match piece {
-                    Some(Ok(piece)) if !self.take(&piece) => return Some(Stopped::OutputLimit),
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => silent = true,
-                },
-                () = &mut exit, if !exited => {
-                    exited = true;
-                    lag.as_mut().reset(tokio::time::Instant::now() + OUTPUT_GRACE);
-                }
-                () = &mut lag, if exited => return None,
-            }
-        }
-        None
-    }
-
-    /// Keeps a piece; `false` when it did not fit.
-    fn take(&mut self, piece: &LogOutput) -> bool {
-        let target = match piece {
-            LogOutput::StdErr { .. } => &mut self.stderr,
-            _ => &mut self.stdout,
-        };
-        let bytes: &[u8] = piece.as_ref();
-        let room = self.bound.saturating_sub(target.len());
-        let (fits, rest) = bytes.split_at(room.min(bytes.len()));
-        target.extend_from_slice(fits);
-        self.truncated |= !rest.is_empty();
-        rest.is_empty()
-    }
-}
-
 fn body(engine: &Engine, command: &Command) -> ContainerCreateBody {
     let (program, arguments) = match command.argv.split_first() {
         Some((program, arguments)) => (program.clone(), arguments.to_vec()),
@@ -357,9 +275,9 @@ fn body(engine: &Engine, command: &Command) -> ContainerCreateBody {
         env: Some(command.env.clone()),
         working_dir: Some(command.directory.clone()),
         labels: Some(labels),
-        attach_stdin: Some(command.stdin.is_some()),
-        open_stdin: Some(command.stdin.is_some()),
-        stdin_once: Some(command.stdin.is_some()),
+        attach_stdin: Some(true),
+        open_stdin: Some(true),
+        stdin_once: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         healthcheck: Some(no_healthcheck()),

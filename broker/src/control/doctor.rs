@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use rumi_policy::manifest::Base;
 use rumi_proto::v1;
 
 use super::ControlService;
@@ -141,7 +142,7 @@ async fn engine(broker: &Broker, findings: &mut Findings) {
         }
         Err(error) => findings.error("engine", error.to_string(), "systemctl start docker"),
     }
-    match broker.base_image().await {
+    match broker.base_image(Base::Base).await {
         Ok(image) => findings.ok("base image", image.to_string()),
         Err(error) => findings.error("base image", error.to_string(), "make base"),
     }

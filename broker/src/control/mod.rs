@@ -7,6 +7,7 @@ mod packs;
 mod secrets;
 mod socket;
 mod status;
+mod terminals;
 
 use std::{pin::Pin, sync::Arc, time::SystemTime};
 
@@ -200,5 +201,22 @@ impl Control for ControlService {
     ) -> Result<Response<v1::HandlersResponse>, Status> {
         let handlers = self.handler_list();
         Ok(Response::new(v1::HandlersResponse { handlers }))
+    }
+
+    async fn terminals(
+        &self,
+        _request: Request<v1::TerminalsRequest>,
+    ) -> Result<Response<v1::TerminalsResponse>, Status> {
+        Ok(Response::new(self.running_commands()))
+    }
+
+    async fn stop_terminal(
+        &self,
+        request: Request<v1::StopTerminalRequest>,
+    ) -> Result<Response<v1::StopTerminalResponse>, Status> {
+        let actor = actor(&request)?;
+        self.stop_command(actor, &request.into_inner().record)
+            .await
+            .map(Response::new)
     }
 }

@@ -3,6 +3,7 @@
 mod adopt;
 mod limits;
 mod load;
+mod names;
 mod schema;
 mod staff;
 mod start;

@@ -261,8 +261,10 @@ impl Packs {
                 source,
             })?;
             broker.bundles().write(id)?;
+            self.name_commands(id);
             let pool = Pool::new(pack.tool(component, broker.config()));
-            let identity = Arc::new(Identity::new(id.clone(), broker.config().network.tunnels));
+            let tunnels = broker.config().network.tunnels;
+            let identity = Arc::new(Identity::new(id.clone(), pack.manifest.base, tunnels));
             listeners.push(Listener::serve(
                 broker,
                 &broker.layout().component_socket(id),

@@ -8,5 +8,6 @@ mod listener;
 mod proxy;
 mod route;
 mod spare;
+mod terminal;
 
 pub use listener::{Listener, ListenerError};

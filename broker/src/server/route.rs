@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::Service as _;
 
-use super::{bulk, connect, proxy, spare};
+use super::{bulk, connect, proxy, spare, terminal};
 use crate::{capabilities::Connection, workers::WorkerConnection};
 
 /// The body of every reply; gRPC's carries trailers.
@@ -125,6 +125,9 @@ impl Routes {
         if request.method() == Method::POST {
             if path == "/rumi.v1.Worker/Spare" {
                 return boxed(spare::upgrade(&self.worker_connection, request));
+            }
+            if path == "/rumi.v1.Capabilities/TerminalStream" && terminal::is_asked_for(&request) {
+                return boxed(terminal::upgrade(&self.connection, request));
             }
             if let Some(method) = path.strip_prefix(CAPABILITIES) {
                 let method = method.to_owned();

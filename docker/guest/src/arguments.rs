@@ -2,10 +2,14 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::component::{ComponentId, NotAComponent};
+use crate::{
+    component::{ComponentId, NotAComponent},
+    enter,
+};
 
 const USAGE: &str = "usage: rumi-guest init [--worker COMPONENT [WORKER OPTIONS]] | \
-    worker COMPONENT [--socket PATH] [--runner PATH] [--scratch DIR]... | programs";
+    worker COMPONENT [--socket PATH] [--runner PATH] [--scratch DIR]... | programs | enter [--tty ROWSxCOLUMNS] [--with-parent] -- PROGRAM [ARGUMENT]... | \
+    host DIRECTORY UID GID [--tty ROWSxCOLUMNS] -- PROGRAM [ARGUMENT]...";
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -15,6 +19,12 @@ pub(crate) enum Command {
     },
     Worker(WorkerOptions),
     Programs,
+    /// Keeps one command; the environment comes on standard input.
+    Enter(enter::Options),
+    /// The same on the host itself, as another user.
+    Host(enter::HostOptions),
+    /// Becomes this command; nobody but the guest itself says so.
+    Launch(enter::Launch, Vec<OsString>),
 }
 
 #[derive(Debug)]
@@ -48,6 +58,10 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Com
             None => Ok(Command::Programs),
             Some(other) => Err(UsageError::UnknownOption(shown(&other))),
         },
+        Some("enter") => parse_enter(arguments).map(Command::Enter),
+        Some("host") => parse_host(arguments).map(Command::Host),
+        Some("launch") => Ok(Command::Launch(enter::Launch::Plain, arguments.collect())),
+        Some("launch-session") => Ok(Command::Launch(enter::Launch::Session, arguments.collect())),
         _ => Err(UsageError::UnknownCommand(shown(&command))),
     }
 }
@@ -65,6 +79,59 @@ fn parse_init(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, 
         }
         Some(other) => Err(UsageError::UnknownOption(shown(&other))),
     }
+}
+
+fn parse_enter(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<enter::Options, UsageError> {
+    let (mut tty, mut with_parent) = (None, false);
+    while let Some(option) = arguments.next() {
+        match option.to_str() {
+            Some("--tty") => {
+                let size = arguments
+                    .next()
+                    .ok_or(UsageError::Missing("an option's value"))?;
+                let parsed = size.to_str().and_then(|size| size.parse().ok());
+                tty = Some(parsed.ok_or_else(|| UsageError::UnknownOption(shown(&size)))?);
+            }
+            Some("--with-parent") => with_parent = true,
+            Some("--") => {
+                let argv: Vec<OsString> = arguments.collect();
+                if argv.is_empty() {
+                    return Err(UsageError::Missing("the program"));
+                }
+                return Ok(enter::Options {
+                    tty,
+                    with_parent,
+                    argv,
+                });
+            }
+            _ => return Err(UsageError::UnknownOption(shown(&option))),
+        }
+    }
+    Err(UsageError::Missing("`--`"))
+}
+
+fn parse_host(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<enter::HostOptions, UsageError> {
+    let directory = arguments
+        .next()
+        .ok_or(UsageError::Missing("the directory"))?;
+    let mut id = |what| {
+        let text = arguments.next().ok_or(UsageError::Missing(what))?;
+        let id = text.to_str().and_then(|text| text.parse::<u32>().ok());
+        // Root's rights are what this is there to give up.
+        id.filter(|id| *id > 0)
+            .ok_or_else(|| UsageError::UnknownOption(shown(&text)))
+    };
+    let (uid, gid) = (id("the uid")?, id("the gid")?);
+    Ok(enter::HostOptions {
+        directory: directory.into(),
+        uid,
+        gid,
+        keep: parse_enter(arguments)?,
+    })
 }
 
 fn parse_worker(
@@ -125,6 +192,13 @@ mod tests {
             "worker",
             "worker a:tool:b --socket",
             "worker a:tool:b --other x",
+            "enter",
+            "enter ls",
+            "enter --",
+            "enter --tty 1 -- ls",
+            "host / 0 1 -- ls",
+            "host / 1 0 -- ls",
+            "host / 1 -- ls",
         ];
         for line in lines {
             assert!(parsed(line).is_err(), "{line}");

@@ -1,11 +1,13 @@
 //! The static binary inside every container: PID 1, the workers of its components,
-//! and the list of its programs. It knows nothing but the wire contracts.
+//! the keeper of one command, the names of granted commands, and the list of programs. It knows nothing but the wire contracts.
 
 mod arguments;
 mod backoff;
 mod component;
+mod enter;
 mod init;
 mod network;
+mod program;
 mod programs;
 mod say;
 mod wipe;
@@ -16,6 +18,10 @@ use std::process::ExitCode;
 use arguments::Command;
 
 fn main() -> ExitCode {
+    let first = std::env::args_os().next();
+    if let Some(call) = program::called(first.as_deref()) {
+        return program::run(&call, std::env::args_os().skip(1));
+    }
     let command = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
@@ -24,6 +30,9 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match command {
+        Command::Enter(options) => return enter::run(&options),
+        Command::Host(options) => return enter::on_host(&options),
+        Command::Launch(how, argv) => return enter::launch(how, &argv),
         Command::Init { worker } => init::run(worker).map_err(|error| say::chain(&error)),
         Command::Worker(options) => worker::run(options).map_err(|error| say::chain(&error)),
         Command::Programs => programs::print().map_err(|error| say::chain(&error)),

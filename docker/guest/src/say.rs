@@ -20,6 +20,14 @@ pub(crate) fn line_of(uid: u32, text: &str) {
     line(&format_args!("[{uid}] {text}"));
 }
 
+/// Writes one line in the name of a command.
+pub(crate) fn under(name: &str, text: &dyn Display) {
+    let text = format!("rumi: {}: {text}\n", name.escape_debug());
+    if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        // There is no second place to say so.
+    }
+}
+
 /// An error and what caused it, in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

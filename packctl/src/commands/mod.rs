@@ -15,6 +15,7 @@ pub(crate) mod ps;
 pub(crate) mod quota;
 pub(crate) mod secret;
 pub(crate) mod stats;
+pub(crate) mod terminal;
 pub(crate) mod up;
 
 use crate::{cli::Command, context::Context, failure::Failure};
@@ -30,6 +31,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Stats(stats) => stats.run(context),
         Command::Quota(quota) => quota.run(context),
         Command::Call(call) => call.run(context),
+        Command::Terminal(terminal) => terminal.run(context),
         Command::Grant(grant) => grant.run(context),
         Command::Secret(secret) => secret.run(context),
         Command::Handlers(handlers) => handlers.run(context),

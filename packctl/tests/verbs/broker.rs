@@ -12,7 +12,7 @@ use rumi_proto::v1::{
     LogLine, LogsRequest, PacksRequest, Progress, PsRequest, PsResponse, QuotasRequest,
     QuotasResponse, SecretListRequest, SecretListResponse, SecretRemoveRequest,
     SecretRemoveResponse, SecretSetRequest, SecretSetResponse, StatsResponse, StatusRequest,
-    StatusResponse,
+    StatusResponse, StopTerminalRequest, StopTerminalResponse, TerminalsRequest, TerminalsResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -24,6 +24,7 @@ pub(crate) struct Script {
     pub(crate) progress: Vec<Progress>,
     pub(crate) ps: PsResponse,
     pub(crate) stats: StatsResponse,
+    pub(crate) terminals: TerminalsResponse,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) calls: HashMap<String, CallResponse>,
     pub(crate) doctor: DoctorResponse,
@@ -131,6 +132,22 @@ impl Control for Scripted {
     async fn stats(&self, request: Request<PsRequest>) -> Result<Response<StatsResponse>, Status> {
         self.note(format!("stats {:?}", request.into_inner().packs))?;
         Ok(Response::new(self.script.stats.clone()))
+    }
+    async fn terminals(
+        &self,
+        _: Request<TerminalsRequest>,
+    ) -> Result<Response<TerminalsResponse>, Status> {
+        self.note("terminals".to_owned())?;
+        Ok(Response::new(self.script.terminals.clone()))
+    }
+    async fn stop_terminal(
+        &self,
+        request: Request<StopTerminalRequest>,
+    ) -> Result<Response<StopTerminalResponse>, Status> {
+        self.note(format!("stop {}", request.into_inner().record))?;
+        Ok(Response::new(StopTerminalResponse {
+            component_id: "a:tool:t".to_owned(),
+        }))
     }
     async fn logs(
         &self,

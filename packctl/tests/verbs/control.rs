@@ -5,7 +5,7 @@ use std::{io::Write as _, process::Stdio};
 use rumi_proto::v1::{
     CallDenial, CallResponse, ComponentStatus, DoctorResponse, Finding, LogLine, PackDone,
     PackFailed, PackStats, PackStatus, Progress, PsResponse, QuotaStatus, QuotasResponse,
-    StatsResponse, progress::Result as Ending,
+    RunningCommand, StatsResponse, TerminalsResponse, progress::Result as Ending,
 };
 use tonic::Status;
 
@@ -274,6 +274,31 @@ fn quota_shows_what_is_written_and_what_may_be() {
     assert_eq!(unknown.json()[0]["readable"], false);
     host.expect(&["quota", "a:tool:nobody"], 4)
         .says("packctl grant add a:tool:nobody file_write");
+}
+
+#[test]
+fn commands_that_run_are_shown_escaped_and_stopped_by_id() {
+    let (host, broker) = with(Script {
+        terminals: TerminalsResponse {
+            commands: vec![RunningCommand {
+                record: "r1".to_owned(),
+                component_id: "a:tool:t".to_owned(),
+                argv: vec!["git".to_owned(), "a b".to_owned(), "\x1b[2J".to_owned()],
+                directory: "/srv/work".to_owned(),
+                mode: "sandbox".to_owned(),
+                since_unix_ms: 1,
+            }],
+        },
+        ..Script::default()
+    });
+    host.expect(&["terminal", "ls"], 0)
+        .prints("git 'a b' \\u{1b}[2J")
+        .prints("/srv/work");
+    let line = host.expect(&["terminal", "ls", "-o", "jsonl"], 0);
+    assert_eq!(line.json()["argv"][1], "a b");
+    host.expect(&["terminal", "stop", "r1"], 0);
+    assert_eq!(broker.asked(), ["terminals", "terminals", "stop r1"]);
+    host.expect(&["terminal", "stop"], 2);
 }
 
 #[test]

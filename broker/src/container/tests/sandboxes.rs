@@ -6,15 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
+use rumi_policy::EnvKey;
 
 use super::{
-    super::{
-        Outcome, PackLimits, Programs, SandboxSpec, Stopped, clean_leftovers, run,
-        terminal::shown_at,
-    },
+    super::{PackLimits, Places, Programs, SandboxSpec, clean_leftovers, run, terminal::shown_at},
     Home,
 };
+use crate::command::{Collected, Environment, Outcome, Stopped, Worker, collect, lines};
 
 const PYTHON: &str = "/usr/bin/python3.11";
 
@@ -29,8 +27,8 @@ async fn spec(home: &Home, argv: &[&str]) -> SandboxSpec {
         uid: 1234,
         gid: 1235,
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-        env: vec![("EXTRA".into(), "1".into())],
-        stdin: None,
+        environment: extra(),
+        tty: None,
         timeout: Duration::from_secs(20),
         limits: PackLimits {
             memory_bytes: 64 << 20,
@@ -40,11 +38,33 @@ async fn spec(home: &Home, argv: &[&str]) -> SandboxSpec {
     }
 }
 
-async fn outcome(home: &Home, spec: SandboxSpec) -> Outcome {
-    let cancel = CancellationToken::new();
-    let outcome = run(&home.engine, spec, &home.at("mounts"), &cancel)
+fn extra() -> Environment {
+    let key: EnvKey = "EXTRA".parse().unwrap();
+    Environment::render(&[(key, "1".parse().unwrap())], &|_| Ok(None)).unwrap()
+}
+
+async fn running(
+    home: &Home,
+    spec: SandboxSpec,
+    worker: Worker,
+    ending: impl Future<Output = Stopped> + Send,
+) -> Outcome {
+    let (mounts, guest) = (home.at("mounts"), home.at("guest"));
+    let places = Places {
+        mounts: &mounts,
+        guest: &guest,
+    };
+    run(&home.engine, spec, &places, worker, ending)
         .await
-        .unwrap();
+        .unwrap()
+}
+
+async fn outcome(home: &Home, spec: SandboxSpec, stdin: &'static [u8]) -> (Outcome, Collected) {
+    let (asking, worker) = lines();
+    let (outcome, said) = tokio::join!(
+        running(home, spec, worker, std::future::pending()),
+        collect(asking, Bytes::from_static(stdin)),
+    );
     assert_eq!(
         fs::read_dir(home.at("mounts")).unwrap().count(),
         0,
@@ -57,21 +77,20 @@ async fn outcome(home: &Home, spec: SandboxSpec) -> Outcome {
         0,
         "a container was left"
     );
-    outcome
+    (outcome, said)
 }
 
 #[tokio::test]
 async fn a_command_sees_its_directory_and_nothing_else() {
     let home = Home::new().await;
     let code = "import os, sys; print(os.getcwd(), os.getuid(), os.getgid(), os.environ['EXTRA'], os.listdir('/home/user')); open('made', 'w').write(sys.stdin.read()); print('oops', file=sys.stderr); sys.exit(3)";
-    let mut wanted = spec(&home, &[PYTHON, "-c", code]).await;
-    wanted.stdin = Some(Bytes::from_static(b"from stdin"));
-    let outcome = outcome(&home, wanted).await;
+    let wanted = spec(&home, &[PYTHON, "-c", code]).await;
+    let (outcome, said) = outcome(&home, wanted, b"from stdin").await;
     assert_eq!(
-        String::from_utf8_lossy(&outcome.stdout),
+        String::from_utf8_lossy(&said.stdout),
         "/home/user/project 1234 1235 1 ['project']\n"
     );
-    assert_eq!(String::from_utf8_lossy(&outcome.stderr), "oops\n");
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "oops\n");
     assert_eq!(
         (outcome.exit_code, outcome.truncated, outcome.stopped),
         (3, false, None)
@@ -89,9 +108,9 @@ async fn arguments_are_never_read_by_a_shell() {
     let words = ["$(id)", "a;b", "`x`", "> /tmp/y", "", "new\nline"];
     let mut argv = vec![PYTHON, "-c", "import sys; print(sys.argv[1:])"];
     argv.extend(words);
-    let outcome = outcome(&home, spec(&home, &argv).await).await;
+    let (_, said) = outcome(&home, spec(&home, &argv).await, b"").await;
     assert_eq!(
-        String::from_utf8_lossy(&outcome.stdout).trim(),
+        String::from_utf8_lossy(&said.stdout).trim(),
         format!("{words:?}").replace('"', "'").replace("\\'", "'")
     );
 }
@@ -129,10 +148,10 @@ async fn what_goes_on_too_long_or_too_large_is_stopped() {
             Duration::from_secs(30)
         };
         let begin = Instant::now();
-        let outcome = outcome(&home, wanted).await;
+        let (outcome, said) = outcome(&home, wanted, b"").await;
         assert_eq!(outcome.stopped, Some(reason), "{code}");
         assert_eq!(outcome.truncated, reason == Stopped::OutputLimit);
-        assert!(outcome.stdout.len() <= 1 << 20 && outcome.stderr.len() <= 1 << 20);
+        assert!(said.stdout.len() <= 1 << 20 && said.stderr.len() <= 1 << 20);
         assert_eq!(outcome.exit_code, 137, "{code}");
         assert!(
             begin.elapsed() < Duration::from_secs(15),
@@ -148,25 +167,25 @@ async fn a_fork_bomb_ends_with_its_sandbox() {
     let code = "import os, time\ntry:\n    while True: os.fork()\nexcept OSError as e: print('refused', flush=True)\ntime.sleep(100)";
     let mut wanted = spec(&home, &[PYTHON, "-c", code]).await;
     wanted.timeout = Duration::from_secs(3);
-    let outcome = outcome(&home, wanted).await;
+    let (outcome, said) = outcome(&home, wanted, b"").await;
     assert_eq!(outcome.stopped, Some(Stopped::Timeout));
-    assert!(outcome.stdout.starts_with(b"refused"));
+    assert!(said.stdout.starts_with(b"refused"));
 }
 
 #[tokio::test]
 async fn a_revoked_command_is_ended_at_once() {
     let home = Home::new().await;
-    let cancel = CancellationToken::new();
     let wanted = spec(&home, &[PYTHON, "-c", "import time; time.sleep(100)"]).await;
-    let mounts = home.at("mounts");
-    let running = run(&home.engine, wanted, &mounts, &cancel);
-    let revoke = async {
+    let (asking, worker) = lines();
+    let mut revoked = Instant::now();
+    let ending = async {
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        cancel.cancel();
-        Instant::now()
+        revoked = Instant::now();
+        Stopped::Revoked
     };
-    let (outcome, revoked) = tokio::join!(running, revoke);
-    assert_eq!(outcome.unwrap().stopped, Some(Stopped::Revoked));
+    let outcome = running(&home, wanted, worker, ending).await;
+    drop(asking);
+    assert_eq!(outcome.stopped, Some(Stopped::Revoked));
     assert!(
         revoked.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -177,12 +196,11 @@ async fn a_revoked_command_is_ended_at_once() {
 #[tokio::test]
 async fn a_request_that_goes_away_takes_its_sandbox_along() {
     let home = Home::new().await;
-    let cancel = CancellationToken::new();
     let wanted = spec(&home, &[PYTHON, "-c", "import time; time.sleep(100)"]).await;
-    let mounts = home.at("mounts");
+    let (_asking, worker) = lines();
     let dropped = tokio::time::timeout(
         Duration::from_millis(1500),
-        run(&home.engine, wanted, &mounts, &cancel),
+        running(&home, wanted, worker, std::future::pending()),
     )
     .await;
     assert!(dropped.is_err());
@@ -194,24 +212,14 @@ async fn a_request_that_goes_away_takes_its_sandbox_along() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_an_error_and_leaves_nothing() {
+async fn a_program_that_is_not_there_is_a_code_of_127() {
     let home = Home::new().await;
     let wanted = spec(&home, &["/nonexistent"]).await;
-    let error = run(
-        &home.engine,
-        wanted,
-        &home.at("mounts"),
-        &CancellationToken::new(),
-    )
-    .await
-    .unwrap_err();
-    assert!(error.to_string().contains("/nonexistent"), "{error}");
-    assert_eq!(
-        clean_leftovers(&home.engine, &home.at("mounts"))
-            .await
-            .unwrap(),
-        0
-    );
+    let (outcome, said) = outcome(&home, wanted, b"").await;
+    assert_eq!(outcome.exit_code, 127);
+    let error = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(error.contains("cannot start `/nonexistent`"), "{error}");
+    assert_eq!(said.stdout, b"", "the guest's own byte is not passed on");
 }
 
 #[tokio::test]

@@ -26,12 +26,15 @@ from ._capabilities import (
 )
 from ._custom import call
 from ._errors import Denied, Error, HandlerError
+from ._terminal import Exit, Process, popen
 
 __all__ = [
     "Denied",
     "Entry",
     "Error",
+    "Exit",
     "HandlerError",
+    "Process",
     "Response",
     "RunResult",
     "Stat",
@@ -43,6 +46,7 @@ __all__ = [
     "list_dir",
     "mkdir",
     "open_stream",
+    "popen",
     "read_file",
     "read_text",
     "rename",

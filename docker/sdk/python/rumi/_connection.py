@@ -113,7 +113,7 @@ class Connection:
             if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdigit():
                 raise Error("unknown", "the broker's answer is not HTTP")
             status = int(parts[1])
-            if status >= 200:
+            if status >= 200 or status == 101:
                 break
         length = 0
         for line in lines[1:]:
@@ -128,6 +128,33 @@ class Connection:
         self._left = length
         self._chunk = 0
         return status
+
+    def upgraded(self):
+        """The status of the answer to an upgrade; after 101 the connection is the other protocol's."""
+        try:
+            return self.head()
+        except Dropped:
+            raise Error("unavailable", "the broker closed the connection without an answer")
+
+    def exactly(self, length):
+        """So many bytes of what follows an upgrade."""
+        while len(self._buffer) < length:
+            if not self._fill():
+                raise Error("unavailable", "the connection to the broker ended")
+        data, self._buffer = self._buffer[:length], self._buffer[length:]
+        return data
+
+    def abort(self):
+        """Ends the connection under whoever reads from it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # It has ended already.
+        self._socket.close()
+
+    def write(self, data):
+        """Bytes of the protocol that follows an upgrade."""
+        self._socket.sendall(data)
 
     def read(self, limit):
         """Up to `limit` bytes of the body; empty at its end."""
