@@ -31,6 +31,8 @@ mod service;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod terminal_programs;
+#[cfg(test)]
 mod terminal_stream;
 #[cfg(test)]
 mod tool_contract;

@@ -135,7 +135,7 @@ fn grants(home: &Home, port: u16) {
     give(
         "streams",
         json!({"terminal": {
-            "enabled": true, "directories": [streams], "max_output_bytes": 64 << 20,
+            "enabled": true, "directories": [streams], "max_output_bytes": 64 << 20, "timeout_ms": 300_000,
             "allowed_commands": ["cat", "python3"],
             "env": {"PLAIN": "text", "TOKEN": "Bearer ${secret:SHOP_SECRET}"},
         }}),
