@@ -136,7 +136,7 @@ fn add_to(document: &mut Node, change: &Change, new: bool) -> Option<bool> {
     }
     let mut changed = new;
     let ports = values::ports_of(grant);
-    for (name, wanted) in &change.lists {
+    for (name, wanted) in change.lists.iter().filter(|(_, wanted)| !wanted.is_empty()) {
         let items = grant.member(name)?.items()?;
         for value in wanted {
             let value = values::spelling_to_add(name, value, ports.as_deref());
@@ -159,7 +159,10 @@ fn remove_from(document: &mut Node, change: &Change) -> Option<bool> {
     let grant = permissions.member(key)?;
     let ports = values::ports_of(grant);
     let mut changed = false;
-    for (name, unwanted) in &change.lists {
+    for (name, unwanted) in change.lists.iter().filter(|(_, values)| !values.is_empty()) {
+        if grant.get(name).is_none() {
+            continue;
+        }
         let items = grant.member(name)?.items()?;
         for value in unwanted {
             changed |= values::take_out(name, items, value, ports.as_deref());

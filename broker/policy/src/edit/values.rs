@@ -1,7 +1,7 @@
 //! The values of a command line, list by list.
 
 use super::EditError;
-use crate::grant::{AllowedCommand, DomainEntry};
+use crate::grant::{AllowedCommand, DomainEntry, TcpEntry};
 use crate::host::Port;
 use crate::ids::EnvKey;
 use crate::json::Node;
@@ -12,13 +12,16 @@ const DIRECTORIES: &str = "directories";
 const KEYS: &str = "allowed_keys";
 const COMMANDS: &str = "allowed_commands";
 const DOMAINS: &str = "allowed_domains";
+const TCP: &str = "tcp";
+/// What a value of `tcp` begins with on a command line.
+const TCP_SCHEME: &str = "tcp://";
 
 pub(super) fn takes(permission: Permission) -> &'static str {
     match permission {
         Permission::FileRead | Permission::FileWrite => "one or more directories",
         Permission::EnvRead => "one or more keys",
         Permission::Terminal => "directories, commands (`--command`), or both",
-        Permission::Network => "one or more `host` or `host:port`",
+        Permission::Network => "one or more `host`, `host:port` or `tcp://host:port`",
     }
 }
 
@@ -48,12 +51,18 @@ pub(super) fn check(
                 value.parse::<AbsPath>().map(drop)
             }
             Permission::EnvRead => value.parse::<EnvKey>().map(drop),
-            Permission::Network => value.parse::<DomainEntry>().map(drop),
+            Permission::Network => match value.strip_prefix(TCP_SCHEME) {
+                Some(endpoint) => endpoint.parse::<TcpEntry>().map(drop),
+                None => value.parse::<DomainEntry>().map(drop),
+            },
         }?;
     }
     commands
         .iter()
         .try_for_each(|command| command.parse::<AllowedCommand>().map(drop))?;
+    if permission == Permission::Network {
+        return Ok(by_kind(values));
+    }
     let lists = lists_of(permission).iter().copied();
     Ok(lists
         .map(|name| {
@@ -63,6 +72,19 @@ pub(super) fn check(
             )
         })
         .collect())
+}
+
+/// Hosts, and what carries anything.
+fn by_kind(values: &[String]) -> Vec<(&'static str, Vec<String>)> {
+    let (raw, hosts): (Vec<_>, Vec<_>) = values
+        .iter()
+        .cloned()
+        .partition(|value| value.starts_with(TCP_SCHEME));
+    let endpoints = raw
+        .iter()
+        .filter_map(|value| value.strip_prefix(TCP_SCHEME));
+    let endpoints = endpoints.map(str::to_owned).collect();
+    vec![(DOMAINS, hosts), (TCP, endpoints)]
 }
 
 /// The ports a network grant names for all its domains.

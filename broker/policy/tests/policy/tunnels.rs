@@ -298,3 +298,64 @@ fn records_name_host_and_port() {
         ("resolve", "a.example")
     );
 }
+
+#[test]
+fn the_remedy_for_what_is_no_tls_names_one_endpoint() {
+    let set = set();
+    for (authority, command) in [
+        ("a.test:443", "network a.test"),
+        ("a.test:80", "network a.test:80"),
+        ("a.test:5432", "network tcp://a.test:5432"),
+        ("93.184.216.34:443", "network tcp://93.184.216.34:443"),
+        ("a.test:2375", ""),
+        ("localhost:5432", ""),
+    ] {
+        let denial = ask::<Tunnel>(&set, connect(authority)).unwrap_err();
+        assert!(
+            remedy(&denial).ends_with(command),
+            "{authority}: {denial:?}"
+        );
+        assert_eq!(
+            remedy(&denial).is_empty(),
+            command.is_empty(),
+            "{authority}"
+        );
+    }
+    let denial = ask::<Tunnel>(&policy("{}"), connect("a.test:5432")).unwrap_err();
+    assert!(remedy(&denial).ends_with("tcp://a.test:5432"), "{denial:?}");
+}
+
+#[test]
+fn grant_add_keeps_tcp_apart_from_domains() {
+    use rumi_policy::{ComponentId, Permission, edit};
+    let me: ComponentId = ME.parse().unwrap();
+    let change = |values: &[&str]| {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        edit::Change::parse(Permission::Network, &values, &[])
+    };
+    let both = change(&["tcp://db.test:5432", "a.test"]).unwrap();
+    let added = edit::add(None, &me, &both).unwrap();
+    let grant = Grant::parse(&me.grant_file(), &added.bytes).unwrap();
+    let network = grant.network().unwrap();
+    assert_eq!(network.allowed_domains, ["a.test".parse().unwrap()]);
+    assert_eq!(
+        network.tcp.as_deref(),
+        Some(&["db.test:5432".parse().unwrap()][..])
+    );
+    assert!(!edit::add(Some(&added.bytes), &me, &both).unwrap().changed);
+    let raw = change(&["tcp://db.test:5432"]).unwrap();
+    let removed = edit::remove(&added.bytes, &me, &raw).unwrap();
+    let grant = Grant::parse(&me.grant_file(), &removed.bytes).unwrap();
+    assert_eq!(grant.network().unwrap().tcp.as_deref(), Some(&[][..]));
+    let plain = edit::add(None, &me, &change(&["a.test"]).unwrap()).unwrap();
+    assert!(!String::from_utf8_lossy(&plain.bytes).contains("tcp"));
+    assert!(!edit::remove(&plain.bytes, &me, &raw).unwrap().changed);
+    for wrong in [
+        "tcp://*.test:1",
+        "tcp://a.test",
+        "tcp://a.test:0",
+        "tcp://a.test:1/",
+    ] {
+        assert!(change(&[wrong]).is_err(), "{wrong}");
+    }
+}

@@ -142,7 +142,7 @@ impl ForwardHandler {
         let Exchanged { line, response } = exchanged.map_err(|error| fetch_failure(&error))?;
         *status = Some(response.status().as_u16());
         let limit = terms.max_response_bytes();
-        if response.body().size_hint().lower() > limit && response.status().is_success() {
+        if response.body().size_hint().lower() > limit {
             return Err(too_large(ask, limit));
         }
         let (mut head, body) = response.into_parts();

@@ -154,11 +154,15 @@ impl<I: Inside> TunnelHandler<I> {
         traffic: Arc<Traffic>,
     ) -> Result<(), Refusal> {
         let terms = confirmed.terms();
+        let idle = context.broker.config().network.idle_timeout_ms.duration();
         if terms.form() == TunnelForm::Http {
             let (stream, ahead) = opening.begin().await?;
-            let near = Counted::new(stream, ahead, traffic);
-            self.inside.serve(near, Scheme::Http).await;
-            return Ok(());
+            let near = Counted::new(stream, ahead, Arc::clone(&traffic));
+            return tokio::select! {
+                () = self.inside.serve(near, Scheme::Http) => Ok(()),
+                // A client that does not read holds its replies up, and would hold its place for ever.
+                () = traffic.silence(idle) => Err(silent()),
+            };
         }
         let until = Instant::now() + Duration::from_millis(terms.timeout_ms());
         let far = outbound::dial(confirmed.facts(), until)
@@ -167,15 +171,17 @@ impl<I: Inside> TunnelHandler<I> {
         outbound::keep_alive(&far);
         let (stream, ahead) = opening.begin().await?;
         let near = Counted::new(stream, ahead, Arc::clone(&traffic));
-        let idle = context.broker.config().network.idle_timeout_ms.duration();
-        outbound::splice(near, far, &traffic, idle)
-            .await
-            .map_err(|error| {
-                let code = match error.kind() {
-                    std::io::ErrorKind::TimedOut => Failure::Timeout,
-                    _ => Failure::Unavailable,
-                };
-                Refusal::failed(code, format!("the tunnel broke: {error}"))
-            })
+        let passed = outbound::splice(near, far, &traffic, idle).await;
+        passed.map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => silent(),
+            _ => Refusal::failed(Failure::Unavailable, format!("the tunnel broke: {error}")),
+        })
     }
+}
+
+fn silent() -> Refusal {
+    Refusal::failed(
+        Failure::Timeout,
+        "nothing passed through the tunnel for too long",
+    )
 }

@@ -43,7 +43,9 @@ async fn open(connection: &Connection, request: &mut Request<Incoming>) -> Resul
 fn agree(request: &Request<Incoming>, ask: TunnelAsk) -> Result<TunnelAsk, Denial> {
     use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
     let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(CONTENT_LENGTH) {
+    // Some clients say that their body is empty; none has another one to send.
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if headers.contains_key(TRANSFER_ENCODING) || lengths.any(|length| length != "0") {
         return Err(Denial::bad_request(
             "`CONNECT` takes no body; leave `content-length` and `transfer-encoding` out",
         ));

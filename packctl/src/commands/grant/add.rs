@@ -17,6 +17,7 @@ Examples:
   packctl grant add default:tool:my_tool env_read OPENAI_API_KEY
   packctl grant add default:tool:my_tool terminal /srv/work --command ls --command /usr/bin/wc
   packctl grant add default:tool:my_tool network api.openai.com '*.example.com:8443'
+  packctl grant add default:tool:my_tool network tcp://db.example.com:5432
   packctl grant add default:tool:my_tool sqlite_query --config '{\"databases\": {\"shop\": \"/srv/shop.db\"}}'")]
 pub(crate) struct Add {
     /// The component, as PACK:KIND:NAME
@@ -115,7 +116,11 @@ impl Add {
 /// The first value that is a URL, and its host with the port where it names one.
 fn url(values: &[String]) -> Option<(&str, &str)> {
     values.iter().find_map(|value| {
-        let (_, rest) = value.split_once("://")?;
+        let (scheme, rest) = value.split_once("://")?;
+        // What carries anything is granted as an address of this kind.
+        if scheme == "tcp" {
+            return None;
+        }
         let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let host = host.rsplit('@').next().unwrap_or(host);
         Some((value.as_str(), host))
@@ -133,6 +138,7 @@ mod tests {
             ("http://a.b:81", Some("a.b:81")),
             ("https://u:p@a.b/", Some("a.b")),
             ("a.b:443", None),
+            ("tcp://a.b:5432", None),
             ("[::1]:443", None),
         ] {
             assert_eq!(url(&[value.to_owned()]).map(|(_, host)| host), host);

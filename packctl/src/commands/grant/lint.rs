@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     commands,
     directories::{self, Remark},
-    handlers, values,
+    handlers, network, values,
 };
 use crate::{
     context::Context,
@@ -73,6 +73,8 @@ pub(crate) fn findings(context: &Context) -> Result<Vec<Finding>, Failure> {
         remarks.extend(directories::unknown(context, component)?);
         let terminal = set.grant(component).and_then(Grant::terminal);
         remarks.extend(terminal.into_iter().flat_map(commands::remarks));
+        let granted = set.grant(component).and_then(Grant::network);
+        remarks.extend(granted.into_iter().flat_map(network::remarks));
         for handler in set
             .grant(component)
             .into_iter()

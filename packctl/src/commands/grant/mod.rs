@@ -9,6 +9,7 @@ mod handlers;
 mod in_force;
 mod lint;
 mod ls;
+mod network;
 mod rm;
 mod show;
 mod values;

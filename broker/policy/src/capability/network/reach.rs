@@ -68,7 +68,8 @@ pub(super) fn admit(
         }
         return Ok(TunnelForm::Raw);
     }
-    check_port(&rule.limits, port)?;
+    check_port(&rule.limits, port)
+        .map_err(|denial| denial.with_remedy(tcp_of(caller, &rule.limits, host, port)))?;
     check_domain(rule, host, port, || {
         grant_of(caller, &rule.limits, host, port)
     })?;
@@ -81,7 +82,8 @@ pub(super) fn admit(
              host's name, or have `{}` granted as `tcp`",
             host.with_port(port)
         );
-        return Err(Denial::new(Reason::SniMismatch, sentence));
+        let remedy = tcp_of(caller, &rule.limits, host, port);
+        return Err(Denial::new(Reason::SniMismatch, sentence).with_remedy(remedy));
     }
     check_narrowing(rule, host)?;
     Ok(TunnelForm::Tls)
@@ -102,6 +104,19 @@ fn check_narrowing(rule: &NetworkRule, host: &Host) -> Result<(), Denial> {
     );
     Err(Denial::new(reason, sentence)
         .with_detail("the grant's `intercept` would let the broker see into this host's tunnels"))
+}
+
+/// The command that would grant a connection that carries anything.
+pub(super) fn tcp_of(
+    caller: &ComponentId,
+    limits: &NetworkLimits,
+    host: &Host,
+    port: Port,
+) -> Option<Remedy> {
+    check_host(limits, host).ok()?;
+    let open = !limits.forbidden_tcp_ports.contains(&port);
+    let value = format!("tcp://{}", host.with_port(port));
+    open.then(|| Remedy::grant_add(caller, Permission::Network, [value]))
 }
 
 /// The command that would grant this host and port.

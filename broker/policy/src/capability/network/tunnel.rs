@@ -182,7 +182,9 @@ impl Judge for Tunnel {
     }
 
     fn remedy(scopes: &Scopes, caller: &ComponentId, ask: &TunnelAsk) -> Option<Remedy> {
-        reach::grant_of(caller, &scopes.network()?.limits, &ask.host, ask.port)
+        let limits = &scopes.network()?.limits;
+        reach::grant_of(caller, limits, &ask.host, ask.port)
+            .or_else(|| reach::tcp_of(caller, limits, &ask.host, ask.port))
     }
 
     fn confirm(
