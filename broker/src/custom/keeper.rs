@@ -146,6 +146,7 @@ impl Tender {
             }
             tokio::select! {
                 changed = sources.changed() => if changed.is_err() { return },
+                () = self.entry.again.notified() => settled = None,
                 () = tokio::time::sleep(GLANCE) => self.rest().await,
             }
         }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     generated::Generated,
-    registry::{Entry, Live, Ready, State},
+    registry::{Entry, Live, NotLive, Ready, State},
     scan::Source,
 };
 use crate::{
@@ -36,6 +36,18 @@ impl Trouble {
         Self {
             why: why.into(),
             passing: false,
+        }
+    }
+}
+
+impl From<NotLive> for Trouble {
+    fn from(error: NotLive) -> Self {
+        Self {
+            why: match error {
+                NotLive::Anew => "its image was made anew meanwhile".to_owned(),
+                NotLive::Failed(why) => why,
+            },
+            passing: true,
         }
     }
 }
@@ -119,9 +131,7 @@ async fn swap(
         Some(meta) => judge(&meta, content)?,
         None => {
             *entry.live() = None;
-            let live = start(packs, entry, content)
-                .await
-                .map_err(|why| Trouble { why, passing: true })?;
+            let live = start(packs, entry, content).await?;
             let meta = describe(&live).await?;
             let ready = judge(&meta, content)?;
             generated.remember(content, &meta);
@@ -133,9 +143,7 @@ async fn swap(
         down(packs, entry).await;
     } else if fresh {
         *entry.live() = None;
-        start(packs, entry, content)
-            .await
-            .map_err(|why| Trouble { why, passing: true })?;
+        start(packs, entry, content).await?;
     }
     entry.state.send_replace(State::Ready(Arc::new(ready)));
     tracing::info!(handler = %entry.name, %content, "handler loaded");
@@ -146,17 +154,28 @@ async fn swap(
 ///
 /// # Errors
 /// When it does not come up, or is made of something else than `content` by now.
-pub(super) async fn start(packs: &Packs, entry: &Entry, content: &str) -> Result<Live, String> {
+pub(super) async fn start(packs: &Packs, entry: &Entry, content: &str) -> Result<Live, NotLive> {
     let pack = entry.name.pack();
     let up = packs
         .up(&pack, &mut |_| {})
         .await
-        .map_err(|error| excerpt(&error.to_string()))?;
+        .map_err(|error| NotLive::Failed(excerpt(&error.to_string())))?;
     if up.running.content != content {
-        return Err("it is being replaced; call it again".to_owned());
+        let loaded =
+            |state: &State| matches!(state, State::Ready(ready) if ready.content == content);
+        entry.state.send_if_modified(|state| {
+            let stale = loaded(state);
+            if stale {
+                *state = State::Loading;
+            }
+            stale
+        });
+        entry.again.notify_one();
+        return Err(NotLive::Anew);
     }
     let found = packs.find(&entry.name.component());
-    let (_, pool, container) = found.ok_or("its container ended as soon as it was started")?;
+    let ended = || NotLive::Failed("its container ended as soon as it was started".to_owned());
+    let (_, pool, container) = found.ok_or_else(ended)?;
     let live = Live { pool, container };
     *entry.live() = Some(live.clone());
     Ok(live)

@@ -8,4 +8,4 @@ mod registry;
 mod scan;
 
 pub use keeper::start;
-pub use registry::{Handlers, Live, Opened, Shown};
+pub use registry::{Handlers, Live, NotLive, Opened, Shown};

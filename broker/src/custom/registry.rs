@@ -9,7 +9,7 @@ use std::{
 use rumi_policy::{HandlerMeta, HandlerName, HandlerState};
 use serde_json::value::RawValue;
 use tokio::{
-    sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot, watch},
+    sync::{Notify, OwnedRwLockReadGuard, RwLock, mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a call waits for a handler that is being loaded or replaced.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Starts that wait for the keeper, who only hands them on.
 const STARTS: usize = 256;
 
@@ -37,7 +37,16 @@ pub struct Handlers {
 pub(super) struct Start {
     pub(super) entry: Arc<Entry>,
     pub(super) content: String,
-    pub(super) reply: oneshot::Sender<Result<Live, String>>,
+    pub(super) reply: oneshot::Sender<Result<Live, NotLive>>,
+}
+
+/// Why a handler does not run.
+#[derive(Debug, Clone)]
+pub enum NotLive {
+    /// Its image was made anew, from a new base for one; who opens it again gets that one.
+    Anew,
+    /// It cannot be started; the message is for the admin.
+    Failed(String),
 }
 
 /// One handler.
@@ -48,6 +57,8 @@ pub(super) struct Entry {
     /// Held by calls; whoever replaces the handler waits for them here.
     pub(super) gate: Arc<RwLock<()>>,
     pub(super) live: Mutex<Option<Live>>,
+    /// Asks whoever looks after it to load it again.
+    pub(super) again: Notify,
 }
 
 /// Whether a handler can be called.
@@ -117,6 +128,7 @@ impl Handlers {
                 state: watch::Sender::new(State::Loading),
                 gate: Arc::default(),
                 live: Mutex::default(),
+                again: Notify::new(),
             })
         });
         Arc::clone(entry)
@@ -223,6 +235,17 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The same handler as it is loaded now.
+    ///
+    /// # Errors
+    /// When there is none that can be called any more.
+    pub async fn again(self) -> Result<Self, HandlerState> {
+        let (handlers, name) = (self.handlers, self.entry.name.clone());
+        // Who replaces it waits for this.
+        drop(self._turn);
+        handlers.open(&name).await
+    }
+
     /// What the policy must know of it.
     #[must_use]
     pub fn state(&self) -> HandlerState {
@@ -257,8 +280,8 @@ impl Opened {
     /// Where it runs, started first where it does not.
     ///
     /// # Errors
-    /// When it cannot be started; the message is for the admin.
-    pub async fn live(&self) -> Result<Live, String> {
+    /// When it cannot be started, or is another by now.
+    pub async fn live(&self) -> Result<Live, NotLive> {
         if let Some(live) = self.entry.running() {
             return Ok(live);
         }
@@ -268,7 +291,7 @@ impl Opened {
             content: self.ready.content.clone(),
             reply,
         };
-        let stopping = || "the broker is stopping".to_owned();
+        let stopping = || NotLive::Failed("the broker is stopping".to_owned());
         self.handlers
             .starts
             .send(start)

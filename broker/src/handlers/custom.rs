@@ -9,7 +9,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     caller::Invocation,
-    custom::{Live, Opened},
+    custom::{Live, NotLive, Opened},
     executions::Execution,
     lease::Lease,
     pipeline::{Context, Handler, Performed},
@@ -101,18 +101,18 @@ impl Handler<Custom> for CustomHandler {
             )))
         };
         // What is not there was denied, so that this does not happen.
-        let Some(Prepared { opened, args }) = prepared else {
+        let Some(prepared) = prepared else {
             return unusable();
         };
-        let Ok(request) = request(context, permit, &args) else {
-            return unusable();
-        };
-        let live = match opened.live().await {
-            Ok(live) => live,
+        let (Prepared { opened, args }, live) = match prepared.live().await {
+            Ok(started) => started,
             Err(why) => {
                 tracing::error!(handler = %permit.get().ask().handler, %why, "a handler cannot be started");
                 return unusable();
             }
+        };
+        let Ok(request) = request(context, permit, &args) else {
+            return unusable();
         };
         let invocation = Arc::new(Invocation::of_handler(permit.get().ask().depth));
         let report = call(context, permit, &live, &invocation, request).await;
@@ -128,6 +128,30 @@ impl Handler<Custom> for CustomHandler {
                 "content": opened.content(),
             })),
             result: Ok(result),
+        }
+    }
+}
+
+impl Prepared {
+    /// Where the handler runs. One that was made anew meanwhile is opened again, and is used if it
+    /// is to the policy what it was, and takes the arguments.
+    async fn live(self) -> Result<(Self, Live), String> {
+        match self.opened.live().await {
+            Ok(live) => return Ok((self, live)),
+            Err(NotLive::Failed(why)) => return Err(why),
+            Err(NotLive::Anew) => {}
+        }
+        let other = || "it was replaced by another while it was called".to_owned();
+        let state = self.opened.state();
+        let opened = self.opened.again().await.map_err(|_| other())?;
+        if opened.state() != state {
+            return Err(other());
+        }
+        let args = opened.arguments(self.args.get()).map_err(|_| other())?;
+        match opened.live().await {
+            Ok(live) => Ok((Self { opened, args }, live)),
+            Err(NotLive::Failed(why)) => Err(why),
+            Err(NotLive::Anew) => Err(other()),
         }
     }
 }
