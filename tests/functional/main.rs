@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
 mod custom_handlers;
 #[cfg(test)]
 mod env_read;
