@@ -115,6 +115,10 @@ fn what_is_not_granted_is_refused_without_waiting() {
     let found = address(FIRST, "first.test");
     let other_port = at_once(FIRST, "connect", &json!([found, 444]));
     assert_eq!(other_port, "Connection refused");
+    let refused = at_once(THIRD, "get", &json!(["http://first.test/"]));
+    assert_eq!(refused[0], 403, "{refused}");
+    let refused = at_once(THIRD, "get", &json!(["https://first.test/"]));
+    assert!(refused[1].as_str().unwrap().contains("403"), "{refused}");
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -40,6 +43,8 @@ pub(super) struct Routes {
     worker: WorkerServer<WorkerConnection>,
     worker_connection: WorkerConnection,
     turns: Arc<Semaphore>,
+    /// A request for a proxy has come over this connection.
+    proxied: AtomicBool,
 }
 
 impl Routes {
@@ -58,6 +63,7 @@ impl Routes {
             connection,
             worker_connection: worker,
             turns,
+            proxied: AtomicBool::new(false),
         }
     }
 
@@ -83,14 +89,19 @@ impl Routes {
     /// Waits for a turn, and keeps it until the reply is sent. A worker's stream lives as
     /// long as the worker and takes none.
     async fn in_turn(&self, request: Request<Incoming>) -> Response<InTurn> {
-        if request.uri().path().starts_with(WORKER) {
-            return self.dispatch(request).await.map(InTurn::free);
-        }
+        // First, whatever its path is: it is a path of the host that the request names.
         // What is proxied streams for as long as it likes, holds little memory, and has places of its own.
         if proxy::is_proxied(&request) {
+            self.proxied.store(true, Ordering::Relaxed);
             return proxy::answer(&self.connection, request)
                 .await
                 .map(InTurn::free);
+        }
+        if self.proxied.load(Ordering::Relaxed) {
+            return proxy::out_of_place().map(InTurn::free);
+        }
+        if request.uri().path().starts_with(WORKER) {
+            return self.dispatch(request).await.map(InTurn::free);
         }
         // Nobody closes the semaphore, and so there is a turn for everybody in the end.
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();

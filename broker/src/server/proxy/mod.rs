@@ -6,16 +6,32 @@ mod forward;
 mod head;
 mod reply;
 
-use http::{Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
-use super::route::Body;
+use super::{
+    connect::error as connect_error,
+    route::{Body, boxed},
+};
 use crate::capabilities::Connection;
 
 /// Whether a request is for a proxy. Over HTTP/2 every request names a scheme and a host.
 pub(super) fn is_proxied<B>(request: &Request<B>) -> bool {
     let first = matches!(request.version(), Version::HTTP_10 | Version::HTTP_11);
     first && (request.method() == Method::CONNECT || request.uri().scheme().is_some())
+}
+
+/// For a request of another kind that comes over a connection of such requests. It would have
+/// come through the loopback proxy of a container, behind which is the process of a worker, and
+/// that may more than the process of a call that sent it.
+pub(super) fn out_of_place() -> Response<Body> {
+    let status =
+        tonic::Status::invalid_argument("over this connection only requests for a proxy are taken");
+    let mut response = boxed(connect_error(&status));
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Answers such a request.
