@@ -30,6 +30,9 @@ pub enum EnvironmentError {
     TooLong,
 }
 
+/// Where the values of secrets come from.
+type Lookup<'a> = dyn Fn(&EnvKey) -> Result<Option<Secret>, Arc<StoreError>> + 'a;
+
 /// What the kernel takes at most, arguments included, is a few MiB.
 const LONGEST: usize = 1 << 20;
 
@@ -48,7 +51,7 @@ impl Environment {
     /// When a secret is missing, or a value cannot be one of a variable.
     pub fn render(
         variables: &[(EnvKey, Template)],
-        secret: &dyn Fn(&EnvKey) -> Result<Option<Secret>, Arc<StoreError>>,
+        secret: &Lookup<'_>,
     ) -> Result<Self, EnvironmentError> {
         let mut rendered = Vec::with_capacity(variables.len());
         for (key, template) in variables {
