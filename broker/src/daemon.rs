@@ -212,6 +212,7 @@ async fn serve(
     let noting = Arc::clone(&broker);
     let handle = background.handle().clone();
     broker.policy().watch(move |set| {
+        noting.bundles().follow(set);
         if let Err(error) = handle.block_on(note_policy(&noting, set)) {
             tracing::error!(%error, "a change of policy could not be recorded");
         }

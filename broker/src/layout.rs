@@ -66,6 +66,7 @@ impl Layout {
             (layout.packs_run(), 0o755),
             (layout.mounts(), 0o700),
             (layout.keys(), 0o700),
+            (layout.authorities(), 0o700),
             (layout.audit(), 0o700),
             (layout.log(), 0o700),
             (layout.quota(), 0o700),
@@ -215,6 +216,16 @@ impl Layout {
     #[must_use]
     pub fn quota(&self) -> PathBuf {
         self.state.join("quota")
+    }
+    /// Keys of the components' own certificate authorities.
+    #[must_use]
+    pub fn authorities(&self) -> PathBuf {
+        self.state.join("authorities")
+    }
+    /// The key of one component's.
+    #[must_use]
+    pub fn authority_key(&self, component: &ComponentId) -> PathBuf {
+        self.authorities().join(format!("{component}.key"))
     }
     /// Secret values, sealed.
     #[must_use]

@@ -151,6 +151,11 @@ pub(crate) fn tunnel(permit: &Permit<Tunnel>, exceptions: Vec<Cidr>) -> Sight<Tu
     let host = permit.ask().host();
     let passes = match permit.terms().form() {
         TunnelForm::Tls => format!("only TLS whose hello names `{host}` passes"),
+        TunnelForm::Intercepted => {
+            format!(
+                "only TLS whose hello names `{host}` passes; the broker ends it and decides each request inside"
+            )
+        }
         TunnelForm::Http => "each request inside is decided on its own".to_owned(),
         TunnelForm::Raw => "anything passes".to_owned(),
     };

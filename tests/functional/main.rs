@@ -15,6 +15,10 @@ mod guest_network;
 #[cfg(test)]
 mod hot_reload;
 #[cfg(test)]
+mod inject;
+#[cfg(test)]
+mod intercept;
+#[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod network;

@@ -37,7 +37,7 @@ pub use content::content_sha256;
 pub use handlers::answer;
 pub use home::Home;
 pub use http::Reply;
-pub use loopback::own_address;
+pub use loopback::{other_address, own_address};
 pub use name_server::NameServer;
 pub use origin::{Origin, Seen};
 pub use output::{Output, run};

@@ -11,3 +11,10 @@ const FIRST: u32 = 0x7f20_0000;
 pub fn own_address() -> Ipv4Addr {
     Ipv4Addr::from(FIRST + std::process::id())
 }
+
+/// Two more, for tests that stand up a site beside those of others: 127.128.0.0 and 127.192.0.0 and what follows.
+#[must_use]
+pub fn other_address(second: bool) -> Ipv4Addr {
+    const OTHERS: u32 = 0x7f80_0000;
+    Ipv4Addr::from(OTHERS + (u32::from(second) << 22) + std::process::id())
+}

@@ -13,6 +13,7 @@ use crate::quota::Quota;
 use crate::rules::domains::Domains;
 use crate::rules::endpoints::Endpoints;
 use crate::rules::globs::Globs;
+use crate::rules::injections::Injections;
 use crate::rules::roots::Roots;
 use crate::rules::{
     Ceiling, CustomRule, EnvRule, FileRule, Narrowed, NetworkRule, Slot, TerminalRule,
@@ -237,6 +238,8 @@ fn network_rule(grant: &NetworkGrant, terms: &NetworkTerms) -> Result<NetworkRul
             methods: grant.methods.is_some(),
             paths: grant.paths.is_some(),
         },
+        inject: Injections::new(grant.inject.as_ref()),
+        intercept: grant.intercept.iter().flatten().cloned().collect(),
         methods: grant
             .methods
             .clone()

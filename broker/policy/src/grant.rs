@@ -1,6 +1,7 @@
 //! Grants as an admin writes them.
 
 pub(crate) mod custom;
+pub(crate) mod inject;
 pub(crate) mod network;
 mod secrets;
 mod terminal;
@@ -18,6 +19,7 @@ use crate::permission::Permission;
 use crate::problem::Problem;
 use crate::spelling::SpellingError;
 pub use custom::CustomGrant;
+pub use inject::{Inject, InjectHost, InjectedHeader};
 pub use network::{DomainEntry, NetworkGrant, TcpEntry};
 pub(crate) use terminal::Misfit;
 pub use terminal::{AllowedCommand, Command, TerminalGrant, TerminalMode};

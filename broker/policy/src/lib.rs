@@ -54,8 +54,8 @@ pub use capability::terminal::{
 pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
 pub use denial::{Denial, Remedy};
 pub use grant::{
-    AllowedCommand, Command, CustomGrant, DomainEntry, EnvGrant, FileGrant, Grant, NetworkGrant,
-    Permissions, TcpEntry, TerminalGrant, TerminalMode,
+    AllowedCommand, Command, CustomGrant, DomainEntry, EnvGrant, FileGrant, Grant, Inject,
+    InjectHost, InjectedHeader, NetworkGrant, Permissions, TcpEntry, TerminalGrant, TerminalMode,
 };
 pub use handler::{HandlerMeta, MAX_META_BYTES, MetaError, Mode};
 pub use host::{Domain, Host, Port, Scheme};

@@ -5,13 +5,14 @@ pub(crate) mod domains;
 pub(crate) mod endpoints;
 pub(crate) mod forbidden;
 pub(crate) mod globs;
+pub(crate) mod injections;
 pub(crate) mod roots;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::grant::{AllowedCommand, Command, TerminalMode};
-use crate::host::{Domain, Port};
+use crate::host::{Domain, Host, Port};
 use crate::ids::EnvKey;
 use crate::method::HttpMethod;
 use crate::quota::Quota;
@@ -95,6 +96,8 @@ pub struct NetworkRule {
     /// Where given, the path of a request must match one of them.
     pub(crate) paths: Option<GlobSet>,
     pub(crate) narrowed: Narrowed,
+    pub(crate) inject: injections::Injections,
+    pub(crate) intercept: HashSet<Host>,
     pub(crate) timeout_ms: u64,
     pub(crate) max_response_bytes: u64,
     pub(crate) limits: Arc<NetworkLimits>,

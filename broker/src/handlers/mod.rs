@@ -13,7 +13,5 @@ pub use files::{
     ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
     WriteHandler,
 };
-pub use network::{
-    FetchHandler, ForwardHandler, Inside, Near, Passed, ResolveHandler, TunnelHandler,
-};
+pub use network::{FetchHandler, ForwardHandler, Inside, Passed, ResolveHandler, TunnelHandler};
 pub use terminal::TerminalHandler;

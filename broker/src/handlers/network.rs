@@ -1,6 +1,7 @@
 //! `network`: requests and tunnels, to addresses that were judged.
 
 mod forward;
+mod injected;
 mod resolve;
 mod tunnel;
 
@@ -16,7 +17,7 @@ use crate::{
 
 pub use forward::{ForwardHandler, Passed};
 pub use resolve::ResolveHandler;
-pub use tunnel::{Inside, Near, TunnelHandler};
+pub use tunnel::{Inside, TunnelHandler};
 
 /// Serves one `NetworkFetch`.
 #[derive(Debug)]
@@ -41,24 +42,38 @@ impl Handler<Network> for FetchHandler {
     }
 
     async fn perform(
-        self,
+        mut self,
         context: Context<'_>,
         permit: &Recorded<Confirmed<Network>>,
         (): (),
     ) -> Performed<Reply> {
+        let headers = self.payload.headers_mut();
+        let carried = match injected::complete(context, permit.get(), headers) {
+            Ok(carried) => carried,
+            Err(incomplete) => {
+                return Performed {
+                    detail: Some(incomplete.detail),
+                    ..Performed::plain(Err(incomplete.refusal))
+                };
+            }
+        };
         let bytes_in = u64::try_from(self.payload.body_bytes()).unwrap_or(u64::MAX);
         let limits = Limits {
             deadline: self.deadline,
             body_bytes: context.broker.config().network.max_response.bytes(),
         };
         let tls = context.broker.tls();
-        let fetched = outbound::fetch(tls, permit.get(), self.payload, limits).await;
+        let mut fetched = outbound::fetch(tls, permit.get(), self.payload, limits).await;
+        if let Ok(reply) = &mut fetched {
+            carried.redact_reply(reply);
+        }
         let result = fetched.map_err(|error| fetch_failure(&error));
         let reply = result.as_ref().ok();
         Performed {
             bytes_in,
             bytes_out: reply.map_or(0, |r| u64::try_from(r.body.len()).unwrap_or(u64::MAX)),
-            detail: reply.map(|r| serde_json::json!({ "status": r.status })),
+            detail: reply
+                .map(|r| injected::noted(serde_json::json!({ "status": r.status }), &carried)),
             result,
         }
     }

@@ -104,6 +104,11 @@ impl Payload {
         })
     }
 
+    /// The headers, for what the broker adds.
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
     /// Bytes of the body.
     pub(crate) fn body_bytes(&self) -> usize {
         self.body.len()

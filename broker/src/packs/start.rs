@@ -260,7 +260,7 @@ impl Packs {
                 pack: pack.manifest.id.clone(),
                 source,
             })?;
-            broker.bundles().write(id)?;
+            broker.bundles().write(id, &broker.policy().current().set)?;
             self.name_commands(id);
             let pool = Pool::new(pack.tool(component, broker.config()));
             let tunnels = broker.config().network.tunnels;

@@ -2,6 +2,7 @@
 
 mod codec;
 mod import;
+mod injected;
 mod key;
 mod sealed;
 mod secret;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     import::import,
+    injected::{Carried, inject},
     secret::Secret,
     store::{Store, StoreError},
 };

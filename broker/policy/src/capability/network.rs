@@ -12,12 +12,15 @@ use super::Capability;
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::grant::InjectedHeader;
 use crate::host::{Host, Port, Scheme};
 use crate::ids::ComponentId;
 use crate::method::HttpMethod;
 use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
+use crate::rules::injections::{Headers, Injection};
 use crate::rules::{NetworkRule, Slot};
+use crate::template::Template;
 use crate::url;
 use destination::{Destination, NetworkFound};
 
@@ -114,6 +117,7 @@ impl NetworkAsk {
 #[derive(Debug)]
 pub struct NetworkTerms {
     rule: Arc<NetworkRule>,
+    inject: Option<Headers>,
 }
 
 impl NetworkTerms {
@@ -123,6 +127,11 @@ impl NetworkTerms {
 
     pub fn max_response_bytes(&self) -> u64 {
         self.rule.max_response_bytes
+    }
+
+    /// Headers to put in the place of whatever the pack sent under these names.
+    pub fn inject(&self) -> &[(InjectedHeader, Template)] {
+        self.inject.as_deref().unwrap_or_default()
     }
 }
 
@@ -173,7 +182,23 @@ impl Judge for Network {
             return Err(Denial::new(Reason::MethodNotAllowed, sentence));
         }
         path?;
-        Ok(NetworkTerms { rule: rule.clone() })
+        let inject = match rule.inject.of(ask.scheme, &ask.host) {
+            Injection::Nothing => None,
+            Injection::Headers(headers) => Some(headers),
+            Injection::OnlyOverTls => {
+                let sentence = format!(
+                    "requests to `{}` carry a secret, which goes over https only; ask with `https://`",
+                    ask.host
+                );
+                return Err(Denial::new(Reason::DomainNotAllowed, sentence).with_detail(
+                    "`inject` of the grant names this host; `http://HOST` there would allow plain HTTP",
+                ));
+            }
+        };
+        Ok(NetworkTerms {
+            rule: rule.clone(),
+            inject,
+        })
     }
 
     fn remedy(scopes: &Scopes, caller: &ComponentId, ask: &NetworkAsk) -> Option<Remedy> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::inject::{self, Inject};
 use super::{Wish, enabled, required_list};
 use crate::host::{Domain, Host, Port};
 use crate::json::{Fields, JsonError, Node};
@@ -26,6 +27,12 @@ pub struct NetworkGrant {
     /// Hosts and ports to which a connection may carry anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<Vec<TcpEntry>>,
+    /// Headers that the broker adds, with secrets that the pack never sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Inject>,
+    /// Hosts whose TLS the broker ends, so that it sees the requests of plain clients too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intercept: Option<Vec<Host>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,9 +40,19 @@ pub struct NetworkGrant {
 }
 
 pub(super) fn read(mut fields: Fields, wish: Wish) -> Result<NetworkGrant, JsonError> {
+    let enabled = enabled(&mut fields, wish)?;
+    let allowed_domains: Vec<DomainEntry> = required_list(&mut fields, "allowed_domains")?;
+    // A pack wishes for neither: secrets, and a look into TLS, are the admin's to give.
+    let (mut inject, mut intercept) = (None, None);
+    if wish == Wish::Granted {
+        inject = inject::read(&mut fields, &allowed_domains)?;
+        intercept = inject::intercepted(&mut fields, &allowed_domains)?;
+    }
     let grant = NetworkGrant {
-        enabled: enabled(&mut fields, wish)?,
-        allowed_domains: required_list(&mut fields, "allowed_domains")?,
+        enabled,
+        allowed_domains,
+        inject,
+        intercept,
         allowed_ports: ports(&mut fields, "allowed_ports")?,
         methods: fields.list("methods")?,
         paths: fields.list("paths")?,

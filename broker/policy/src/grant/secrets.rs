@@ -2,15 +2,17 @@
 
 use super::Grant;
 use crate::ids::EnvKey;
+use crate::template::Template;
 
 impl Grant {
     /// The secrets without which something of this grant cannot work.
     pub fn used_secrets(&self) -> impl Iterator<Item = &EnvKey> {
         let environment = self.terminal().and_then(|terminal| terminal.env.as_ref());
-        environment
-            .into_iter()
-            .flat_map(|env| env.values())
-            .flat_map(|text| text.secrets())
+        let environment = environment.into_iter().flat_map(|env| env.values());
+        let inject = self.network().and_then(|network| network.inject.as_ref());
+        let headers = inject.into_iter().flat_map(|hosts| hosts.values());
+        let headers = headers.flat_map(|headers| headers.values());
+        environment.chain(headers).flat_map(Template::secrets)
     }
 
     /// Whether the component may read this secret, or makes use of it without seeing it.

@@ -13,6 +13,7 @@ mod env;
 mod file_read;
 mod file_write;
 mod files_of_policy;
+mod inject;
 mod manifest;
 mod network;
 mod shipped;

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{fetch_failure, look_up};
+use super::{fetch_failure, injected, look_up};
 use crate::{
     lease::Lease,
     outbound::{self, Exchanged, Line, Route, Traffic},
@@ -97,8 +97,8 @@ impl Handler<Network> for ForwardHandler {
             context.caller.component(),
             confirmed.ask().clone(),
         );
-        let mut status = None;
-        let exchange = self.exchange(context, confirmed, &traffic, &mut status);
+        let mut detail = None;
+        let exchange = self.exchange(context, confirmed, &traffic, &mut detail);
         let result = tokio::select! {
             biased;
             denial = lease.revoked() => Err(Refusal::Denied {
@@ -112,21 +112,28 @@ impl Handler<Network> for ForwardHandler {
             result,
             bytes_in: traffic.pack_sent(),
             bytes_out: traffic.pack_got(),
-            detail: status.map(|status| serde_json::json!({ "status": status })),
+            detail,
         }
     }
 }
 
 impl ForwardHandler {
     async fn exchange(
-        self,
+        mut self,
         context: Context<'_>,
         confirmed: &Confirmed<Network>,
         traffic: &Arc<Traffic>,
-        status: &mut Option<u16>,
+        detail: &mut Option<serde_json::Value>,
     ) -> Result<(), Refusal> {
         let (ask, terms) = (confirmed.ask(), confirmed.terms());
         let patience = Duration::from_millis(terms.timeout_ms());
+        let carried = match injected::complete(context, confirmed, &mut self.headers) {
+            Ok(carried) => carried,
+            Err(incomplete) => {
+                *detail = Some(incomplete.detail);
+                return Err(incomplete.refusal);
+            }
+        };
         let reusable = outbound::is_reusable(&self.headers);
         let request = outbound::upload(ask, self.headers, self.body, traffic);
         let request = request.map_err(|error| fetch_failure(&error))?;
@@ -140,13 +147,15 @@ impl ForwardHandler {
         };
         let exchanged = outbound::exchange(ask, kept, fresh, request, traffic, patience).await;
         let Exchanged { line, response } = exchanged.map_err(|error| fetch_failure(&error))?;
-        *status = Some(response.status().as_u16());
+        let status = serde_json::json!({ "status": response.status().as_u16() });
+        *detail = Some(injected::noted(status, &carried));
         let limit = terms.max_response_bytes();
         if response.body().size_hint().lower() > limit {
             return Err(too_large(ask, limit));
         }
         let (mut head, body) = response.into_parts();
         outbound::strip(&mut head.headers);
+        carried.redact(&mut head.headers);
         for name in ["rumi-reason", "rumi-record"] {
             head.headers.remove(name);
         }

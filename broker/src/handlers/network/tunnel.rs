@@ -6,7 +6,11 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, Hello, Permit, Scheme, Tunnel, TunnelForm, TunnelFound};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+    time::Instant,
+};
 
 use super::{fetch_failure, look_up};
 use crate::{
@@ -19,13 +23,12 @@ use crate::{
 /// How long the component may take to say its first word.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// The component's end of a tunnel, with all that was read from it already.
-pub type Near = Counted<TokioIo<Upgraded>>;
-
 /// Serves HTTP inside a tunnel whose host and port are fixed: each request is a request of its own.
 pub trait Inside: Send {
     /// Serves until the component ends the connection.
-    fn serve(self, stream: Near, scheme: Scheme) -> impl Future<Output = ()> + Send;
+    fn serve<S>(self, stream: S, scheme: Scheme) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 }
 
 /// Serves one tunnel.
@@ -91,7 +94,7 @@ impl<I: Inside> Handler<Tunnel> for TunnelHandler<I> {
         let opening = self.opening();
         // Addresses that will be refused are refused before anybody is told that a tunnel is open.
         let heard =
-            permit.terms().form() == TunnelForm::Tls && permit.check_addresses(&network).is_ok();
+            permit.terms().form().begins_with_hello() && permit.check_addresses(&network).is_ok();
         if !heard {
             let hello = Hello::Unread;
             return Ok((TunnelFound { network, hello }, opening));
@@ -164,6 +167,9 @@ impl<I: Inside> TunnelHandler<I> {
                 () = traffic.silence(idle) => Err(silent()),
             };
         }
+        if terms.form() == TunnelForm::Intercepted {
+            return self.intercept(context, confirmed, opening, traffic).await;
+        }
         let until = Instant::now() + Duration::from_millis(terms.timeout_ms());
         let far = outbound::dial(confirmed.facts(), until)
             .await
@@ -176,6 +182,37 @@ impl<I: Inside> TunnelHandler<I> {
             std::io::ErrorKind::TimedOut => silent(),
             _ => Refusal::failed(Failure::Unavailable, format!("the tunnel broke: {error}")),
         })
+    }
+
+    /// Ends the component's TLS here. Each request inside is decided on its own, and goes out over TLS of the
+    /// broker's, which believes the broker's roots and no authority of a component.
+    async fn intercept(
+        self,
+        context: Context<'_>,
+        confirmed: &Confirmed<Tunnel>,
+        opening: Opening,
+        traffic: Arc<Traffic>,
+    ) -> Result<(), Refusal> {
+        let host = confirmed.ask().host();
+        let (component, bundles) = (context.caller.component(), context.broker.bundles());
+        let acceptor = bundles.acceptor(component, host).map_err(|error| {
+            tracing::error!(%component, %error, "a tunnel cannot be intercepted");
+            Refusal::failed(
+                Failure::Internal,
+                format!("the broker has no certificate for `{host}`; its log says why"),
+            )
+        })?;
+        let (stream, ahead) = opening.begin().await?;
+        let near = Counted::new(stream, ahead, traffic);
+        let shaken = tokio::time::timeout(HELLO, acceptor.accept(near)).await;
+        let stream = shaken.ok().and_then(Result::ok).ok_or_else(|| {
+            Refusal::failed(
+                Failure::Unavailable,
+                "the TLS handshake with the component failed; does its program trust the bundle that SSL_CERT_FILE names?",
+            )
+        })?;
+        self.inside.serve(stream, Scheme::Https).await;
+        Ok(())
     }
 }
 

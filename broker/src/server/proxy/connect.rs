@@ -3,14 +3,10 @@
 use http::{Request, Response};
 use hyper::body::Incoming;
 use rumi_policy::{Denial, Scheme, TunnelAsk};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{fixed, reply};
-use crate::{
-    capabilities::Connection,
-    handlers::{Inside, Near},
-    refusal::Refusal,
-    server::route::Body,
-};
+use crate::{capabilities::Connection, handlers::Inside, refusal::Refusal, server::route::Body};
 
 pub(super) async fn answer(
     connection: &Connection,
@@ -69,7 +65,10 @@ struct Fixed {
 }
 
 impl Inside for Fixed {
-    async fn serve(self, stream: Near, scheme: Scheme) {
+    async fn serve<S>(self, stream: S, scheme: Scheme)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let authority = fixed::Authority {
             scheme,
             host: self.ask.host().clone(),

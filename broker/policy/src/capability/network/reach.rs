@@ -85,6 +85,9 @@ pub(super) fn admit(
         let remedy = tcp_of(caller, &rule.limits, host, port);
         return Err(Denial::new(Reason::SniMismatch, sentence).with_remedy(remedy));
     }
+    if rule.intercept.contains(host) {
+        return Ok(TunnelForm::Intercepted);
+    }
     check_narrowing(rule, host)?;
     Ok(TunnelForm::Tls)
 }

@@ -25,6 +25,8 @@ pub enum Tunnel {}
 pub enum TunnelForm {
     /// TLS whose hello names the granted host.
     Tls,
+    /// The same, and the broker ends it: each request inside is decided.
+    Intercepted,
     /// Plain HTTP to this host and port, each request of which is decided.
     Http,
     /// Any bytes, because the grant's `tcp` names this host and port.
@@ -35,9 +37,15 @@ impl TunnelForm {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tls => "tls",
+            Self::Intercepted => "intercepted",
             Self::Http => "http",
             Self::Raw => "tcp",
         }
+    }
+
+    /// Whether what passes must begin with a TLS hello for the granted host.
+    pub fn begins_with_hello(self) -> bool {
+        matches!(self, Self::Tls | Self::Intercepted)
     }
 }
 
@@ -194,7 +202,7 @@ impl Judge for Tunnel {
         found: &TunnelFound,
     ) -> Result<Destination, Denial> {
         let destination = Destination::judge(&ask.host, ask.port, &found.network)?;
-        if terms.form == TunnelForm::Tls {
+        if terms.form.begins_with_hello() {
             check_hello(&ask.host, &found.hello)?;
         }
         Ok(destination)
