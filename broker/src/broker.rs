@@ -20,6 +20,7 @@ use crate::{
     },
     custom::Handlers,
     executions::Executions,
+    filesystem::Guard,
     layout::Layout,
     outbound::{Resolver, Tls},
     policy_store::PolicyStore,
@@ -67,6 +68,10 @@ pub struct Parts {
     pub requests: Handle,
     /// Serves all else.
     pub background: Handle,
+    /// Serves what the files of packs have to wait for.
+    pub files: Handle,
+    /// Lets the files of packs go when this process hangs.
+    pub files_guard: Arc<Guard>,
 }
 
 /// Why an image that packs stand on cannot be used.
@@ -216,6 +221,16 @@ impl Broker {
     #[must_use]
     pub fn background(&self) -> &Handle {
         &self.parts.background
+    }
+    /// The runtime of what the files of packs have to wait for.
+    #[must_use]
+    pub fn files_runtime(&self) -> &Handle {
+        &self.parts.files
+    }
+    /// Lets the files of packs go when this process hangs.
+    #[must_use]
+    pub(crate) fn files_guard(&self) -> &Guard {
+        &self.parts.files_guard
     }
     /// Counts of what was dropped.
     #[must_use]

@@ -173,6 +173,12 @@ impl Identity {
         }
     }
 
+    /// Whose it is.
+    #[must_use]
+    pub fn component(&self) -> &ComponentId {
+        &self.component
+    }
+
     /// Says which container the socket was bound for, once that is known.
     pub fn enter(&self, container: &str) {
         self.container.get_or_init(|| container.to_owned());

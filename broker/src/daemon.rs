@@ -12,7 +12,7 @@ use std::{
 use rumi_audit::{Admin, Durability, Log, LogOptions, Peer, PolicyChange};
 use rumi_policy::PolicySet;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::{
     control::{self, ControlError, ControlService},
     custom,
     executions::Executions,
+    filesystem::Guard,
     layout::{Layout, LayoutError},
     logging,
     outbound::{NameServers, Resolver, Tls},
@@ -130,10 +131,26 @@ pub fn run(args: Args) -> Result<(), DaemonError> {
     // calls and downloads on the other.
     let requests = runtime("rumi-requests")?;
     let background = runtime("rumi-background")?;
-    let ended = background.block_on(serve(&args, layout, &requests, &background));
+    // A third of its own for what files have to wait for: a slow disk below `/files` delays neither.
+    let files = runtime("rumi-files")?;
+    let runtimes = Runtimes {
+        requests: requests.handle(),
+        background: background.handle(),
+        files: files.handle(),
+    };
+    let ended = background.block_on(serve(&args, layout, runtimes));
     requests.shutdown_timeout(SHUTDOWN);
     background.shutdown_timeout(SHUTDOWN);
+    files.shutdown_timeout(SHUTDOWN);
     ended
+}
+
+/// Where requests of different kinds run.
+#[derive(Debug, Clone, Copy)]
+struct Runtimes<'a> {
+    requests: &'a Handle,
+    background: &'a Handle,
+    files: &'a Handle,
 }
 
 fn runtime(name: &str) -> Result<Runtime, DaemonError> {
@@ -197,20 +214,15 @@ fn forbid_dumps() {
     }
 }
 
-async fn serve(
-    args: &Args,
-    layout: Layout,
-    requests: &Runtime,
-    background: &Runtime,
-) -> Result<(), DaemonError> {
+async fn serve(args: &Args, layout: Layout, runtimes: Runtimes<'_>) -> Result<(), DaemonError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
-    let broker = assemble(args, layout, requests, background).await?;
+    let broker = assemble(args, layout, runtimes).await?;
     crate::container::make_shared(&broker.layout().packs_run())?;
     clean_sandboxes(&broker).await;
     note_policy(&broker, &broker.policy().current().set).await?;
     let noting = Arc::clone(&broker);
-    let handle = background.handle().clone();
+    let handle = runtimes.background.clone();
     broker.policy().watch(move |set| {
         noting.bundles().follow(set);
         if let Err(error) = handle.block_on(note_policy(&noting, set)) {
@@ -241,8 +253,7 @@ async fn serve(
 async fn assemble(
     args: &Args,
     layout: Layout,
-    requests: &Runtime,
-    background: &Runtime,
+    runtimes: Runtimes<'_>,
 ) -> Result<Arc<Broker>, DaemonError> {
     let config = Config::load(&layout.config())?;
     let guest = guest(args)?;
@@ -268,6 +279,8 @@ async fn assemble(
         credentials.as_deref(),
     ));
     take_over_secrets(&layout.plain_secrets(), &secrets, &audit).await?;
+    let files_guard = Guard::new(layout.run());
+    files_guard.beat(runtimes.files);
     let parts = Parts {
         policy: PolicyStore::load(&layout),
         values: Values::new(Arc::clone(&secrets), config.env.sources.clone()),
@@ -285,8 +298,10 @@ async fn assemble(
         ),
         guest,
         executions: Executions::open(&layout.log()).map_err(DaemonError::Executions)?,
-        requests: requests.handle().clone(),
-        background: background.handle().clone(),
+        requests: runtimes.requests.clone(),
+        background: runtimes.background.clone(),
+        files: runtimes.files.clone(),
+        files_guard,
         audit,
         config,
         layout,

@@ -105,6 +105,11 @@ impl Layout {
     pub fn state(&self) -> &Path {
         &self.state
     }
+    /// The directory of sockets.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
     /// One JSON file a component.
     #[must_use]
     pub fn grants(&self) -> PathBuf {
@@ -159,6 +164,11 @@ impl Layout {
     #[must_use]
     pub fn pack_run(&self, pack: &PackId) -> PathBuf {
         self.packs_run().join(pack.as_str())
+    }
+    /// What a pack's container sees as /files.
+    #[must_use]
+    pub fn pack_files(&self, pack: &PackId) -> PathBuf {
+        self.pack_run(pack).join("files")
     }
     /// The socket that is the component's identity.
     #[must_use]

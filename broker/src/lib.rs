@@ -11,6 +11,7 @@ mod control;
 mod custom;
 mod daemon;
 mod executions;
+mod filesystem;
 mod handlers;
 mod layout;
 mod lease;
@@ -30,3 +31,4 @@ mod workers;
 
 pub use args::Args;
 pub use daemon::{DaemonError, run};
+pub use filesystem::{WATCHDOG, watch};

@@ -3,9 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use rumi_broker::{Args, run};
+use rumi_broker::{Args, WATCHDOG, run, watch};
 
 fn main() -> ExitCode {
+    // Not for people: the broker starts itself once more, to let go of files when it hangs.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == WATCHDOG) {
+        return watch(words.next().unwrap_or_default().as_ref());
+    }
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

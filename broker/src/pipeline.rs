@@ -122,6 +122,29 @@ pub async fn run<C: Capability, H: Handler<C>>(
     performed.result
 }
 
+/// Records one decision that stands for many small looks of the same kind; its outcome counts them.
+///
+/// # Errors
+/// When the log cannot take it.
+pub async fn record_sum<C: Capability>(
+    context: Context<'_>,
+    permit: Permit<C>,
+    action: &'static str,
+    directory: &str,
+) -> Result<Recorded<Permit<C>>, Refusal> {
+    let asked = Described {
+        permission: C::permission(permit.ask()).into(),
+        action,
+        target: directory.to_owned(),
+    };
+    record(context, &asked, permit).await
+}
+
+/// Records a refusal that was decided outside of [`run`], because what is allowed there is summed.
+pub async fn deny<C: Capability>(context: Context<'_>, ask: &C::Ask, denial: Denial) -> Refusal {
+    refused(context, &Described::of::<C>(ask), denial).await
+}
+
 async fn decide<C: Capability>(
     context: Context<'_>,
     asked: &Described,
@@ -130,7 +153,7 @@ async fn decide<C: Capability>(
     let component = context.caller.component();
     match rumi_policy::decide::<C>(&context.policy.set, component, ask, policy_store::now()) {
         Ok(permit) => Ok(permit),
-        Err(denial) => Err(deny(context, asked, denial).await),
+        Err(denial) => Err(refused(context, asked, denial).await),
     }
 }
 
@@ -150,7 +173,7 @@ async fn record<C: Capability>(
 }
 
 /// Records a refusal and gives it the form in which the pack sees it.
-async fn deny(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
+async fn refused(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
     context.caller.refusals().turn().await;
     let detail = for_the_admin(&denial);
     let decision = describe(context, asked, None, detail.as_ref());
@@ -191,7 +214,7 @@ pub async fn turned_away<C: Capability>(
         policy: &policy,
         caller,
     };
-    deny(context, &Described::of::<C>(ask), denial).await
+    refused(context, &Described::of::<C>(ask), denial).await
 }
 
 /// Records the refusal of a request that could not even be parsed.
@@ -213,7 +236,7 @@ pub async fn malformed(
         action,
         target: String::new(),
     };
-    deny(context, &asked, denial).await
+    refused(context, &asked, denial).await
 }
 
 /// What was asked, in the words of the log.

@@ -11,6 +11,8 @@ mod file_read;
 #[cfg(test)]
 mod file_write;
 #[cfg(test)]
+mod files_mount;
+#[cfg(test)]
 mod guest_network;
 #[cfg(test)]
 mod hot_reload;

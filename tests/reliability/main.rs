@@ -1,4 +1,6 @@
 //! Crashes, restarts and removals.
 
 #[cfg(test)]
+mod files_mount;
+#[cfg(test)]
 mod kill;

@@ -5,6 +5,8 @@ mod custom_handlers;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod files_mount;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod misbehaving;

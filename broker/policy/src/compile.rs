@@ -193,6 +193,7 @@ fn file_rule(
             bytes: ceiling(grant.quota_bytes, quota.bytes).value,
             files: ceiling(grant.quota_files, quota.files).value,
         }),
+        passthrough: grant.passthrough.unwrap_or(false),
         limits: terms.limits.clone(),
     })
 }

@@ -66,6 +66,9 @@ pub struct FileGrant {
     /// `file_write`: the files and directories that it may have made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_files: Option<u64>,
+    /// `file_read`: whether the kernel may read files below `/files` by itself once they are open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<bool>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -175,10 +178,10 @@ impl Permissions {
             let inner = Fields::open(fields.name(key), node)?;
             match permission {
                 Permission::FileRead => {
-                    permissions.file_read = Some(read_file(inner, wish, permission)?)
+                    permissions.file_read = Some(read_file(inner, wish, permission)?);
                 }
                 Permission::FileWrite => {
-                    permissions.file_write = Some(read_file(inner, wish, permission)?)
+                    permissions.file_write = Some(read_file(inner, wish, permission)?);
                 }
                 Permission::EnvRead => permissions.env_read = Some(read_env(inner, wish)?),
                 Permission::Terminal => permissions.terminal = Some(terminal::read(inner, wish)?),
@@ -235,10 +238,13 @@ fn read_file(
         max_bytes: fields.number("max_bytes", u64::MAX)?,
         quota_bytes: None,
         quota_files: None,
+        passthrough: None,
     };
     if permission == Permission::FileWrite {
         grant.quota_bytes = fields.number("quota_bytes", u64::MAX)?;
         grant.quota_files = fields.number("quota_files", u64::MAX)?;
+    } else if let Some(node) = fields.take("passthrough") {
+        grant.passthrough = Some(fields.bool("passthrough", node)?);
     }
     fields.finish()?;
     Ok(grant)

@@ -65,6 +65,8 @@ pub struct FileRule {
     pub(crate) max_bytes: Ceiling,
     /// What writing may add up to.
     pub(crate) quota: Quota,
+    /// Whether the kernel may read files by itself once they are open.
+    pub(crate) passthrough: bool,
     pub(crate) limits: Arc<FileLimits>,
 }
 

@@ -359,6 +359,12 @@ fn pack_body(engine: &Engine, spec: &PackSpec<'_>) -> Result<ContainerCreateBody
     };
     let mounts = vec![
         bind(spec.run_dir, "/run/rumi", Access::ReadOnlyFollowing)?,
+        // What is mounted there on the host appears here too, whenever that is.
+        bind(
+            &spec.run_dir.join("files"),
+            "/files",
+            Access::ReadOnlyFollowing,
+        )?,
         bind(spec.guest, GUEST, Access::ReadOnly)?,
         bind(spec.workspace, "/workspace", Access::Writable)?,
     ];

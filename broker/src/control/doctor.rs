@@ -6,7 +6,7 @@ use rumi_policy::manifest::Base;
 use rumi_proto::v1;
 
 use super::ControlService;
-use crate::{broker::Broker, packs::Pack, packs::Phase};
+use crate::{broker::Broker, filesystem::DEVICE, packs::Pack, packs::Phase};
 
 /// Less free memory than this makes the kernel end processes, in bytes.
 const LITTLE_MEMORY: u64 = 512 * 1024 * 1024;
@@ -251,13 +251,7 @@ fn host(broker: &Broker, findings: &mut Findings) {
     } else {
         findings.ok("kernel", kernel.trim().to_owned());
     }
-    if !Path::new("/dev/fuse").exists() {
-        findings.warning(
-            "kernel",
-            "there is no /dev/fuse".to_owned(),
-            "modprobe fuse",
-        );
-    }
+    files(broker, (major, minor), findings);
     match available_memory() {
         Some(bytes) if bytes < LITTLE_MEMORY => findings.warning(
             "memory",
@@ -278,6 +272,28 @@ fn host(broker: &Broker, findings: &mut Findings) {
                 free / (1024 * 1024)
             ),
             "make room on the disk of the state directory; a full disk denies every request",
+        );
+    }
+}
+
+/// What `/files` needs of the host; everything else works without.
+fn files(broker: &Broker, kernel: (u32, u32), findings: &mut Findings) {
+    if !Path::new(DEVICE).exists() {
+        findings.warning(
+            "files",
+            format!("there is no {DEVICE}, so packs have no /files; everything else works"),
+            "modprobe fuse, then packctl down and up each pack",
+        );
+    } else if !broker.files_guard().is_able() {
+        findings.warning(
+            "files",
+            "the kernel's FUSE connections cannot be seen: a broker that hangs would hang whoever waits for /files".to_owned(),
+            "mount -t fusectl none /sys/fs/fuse/connections, then start the broker again",
+        );
+    } else if kernel < (6, 9) {
+        findings.ok(
+            "files",
+            "`passthrough` in a grant has no effect before Linux 6.9: files are copied".to_owned(),
         );
     }
 }

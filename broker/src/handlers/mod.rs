@@ -10,8 +10,8 @@ mod terminal;
 pub use custom::CustomHandler;
 pub use env::EnvHandler;
 pub use files::{
-    ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
-    WriteHandler,
+    Found, ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
+    WriteHandler, find, find_itself, io_failure, kind_of, kind_of_type, root_failure,
 };
 pub use network::{FetchHandler, ForwardHandler, Inside, Passed, ResolveHandler, TunnelHandler};
 pub use terminal::TerminalHandler;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use rumi_policy::PackId;
 use tokio::sync::mpsc;
 
-use super::{Live, Pack, Packs, Phase, StartError, staff, start::cgroup_of};
+use super::{
+    Live, Pack, Packs, Phase, StartError, staff,
+    start::{askers, cgroup_of},
+};
 use crate::container::{ContainerId, Event, PackUids, Running, Watch};
 
 /// Events that may wait while a reconciliation runs.
@@ -109,6 +112,8 @@ impl Packs {
         for identity in &identities {
             identity.enter(running.container.as_str());
         }
+        let askers = askers(&uids, &pools, &identities);
+        let files = self.mount_files(&running.pack, askers).await;
         {
             let mut inner = entry.inner();
             inner.phase = Phase::Running;
@@ -118,6 +123,7 @@ impl Packs {
                 running: running.clone(),
                 pools: pools.clone(),
                 listeners,
+                files,
             });
         }
         self.adopted(&running, &pools)?;

@@ -20,7 +20,9 @@ pub use self::{
     schema::{ArgumentsError, Schema},
     start::StartError,
 };
-use crate::{broker::Broker, container::Running, server::Listener, workers::Pool};
+use crate::{
+    broker::Broker, container::Running, filesystem::Mounted, server::Listener, workers::Pool,
+};
 
 /// All packs, by name.
 #[derive(Debug)]
@@ -80,6 +82,8 @@ pub struct Live {
     /// One pool for each component.
     pub pools: HashMap<ComponentId, Arc<Pool>>,
     listeners: Vec<Listener>,
+    /// What its container sees as /files, where the kernel can do that.
+    files: Option<Mounted>,
 }
 
 /// What `packctl ps` shows of one pack.
@@ -189,6 +193,7 @@ impl Entry {
                 pool.leave_container();
             }
             drop(live.listeners);
+            drop(live.files);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
         BuildError, BuildRequest, Built, CgroupError, ContainerCgroup, EngineError, PackSpec,
         PackUids, Running, UidError, WorkspaceError, build, build_with_lines, is_networked,
     },
+    filesystem::{Asker, Mounted},
     server::{Listener, ListenerError},
     trust::BundleError,
     workers::Pool,
@@ -216,6 +217,7 @@ impl Packs {
             .prepare(&manifest.id, uids.gid, bytes)
             .await?;
         let (pools, identities, listeners) = self.listen(pack, &uids)?;
+        let askers = askers(&uids, &pools, &identities);
         let running = broker
             .engine()
             .up(&PackSpec {
@@ -233,11 +235,13 @@ impl Packs {
         for identity in &identities {
             identity.enter(running.container.as_str());
         }
+        let files = self.mount_files(&manifest.id, askers).await;
         entry.inner().live = Some(Live {
             pack: Arc::clone(pack),
             running: running.clone(),
             pools: pools.clone(),
             listeners,
+            files,
         });
         self.staff(&running, &pools).await?;
         attached(&manifest.id, &pools).await?;
@@ -275,7 +279,34 @@ impl Packs {
             identities.push(identity);
             pools.insert(id.clone(), pool);
         }
+        let files = broker.layout().pack_files(&pack.manifest.id);
+        crate::filesystem::prepare(&files).map_err(|source| StartError::Directory {
+            pack: pack.manifest.id.clone(),
+            source,
+        })?;
         Ok((pools, identities, listeners))
+    }
+
+    /// Mounts /files; a pack whose host cannot do that runs without.
+    pub(super) async fn mount_files(
+        &self,
+        pack: &PackId,
+        askers: Vec<Arc<Asker>>,
+    ) -> Option<Mounted> {
+        let (broker, id) = (Arc::clone(&self.broker), pack.clone());
+        let mounting =
+            tokio::task::spawn_blocking(move || crate::filesystem::mount(&broker, &id, askers));
+        match mounting.await {
+            Ok(Ok(mounted)) => Some(mounted),
+            Ok(Err(error)) => {
+                tracing::error!(%pack, %error, "a pack runs without /files");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%pack, %error, "a pack runs without /files");
+                None
+            }
+        }
     }
 
     /// Gives the pools their container and starts the workers that init does not.
@@ -344,6 +375,21 @@ impl Packs {
         self.broker.engine().down(&container, GRACE).await?;
         Ok(true)
     }
+}
+
+/// The components as the kernel names them.
+pub(super) fn askers(
+    uids: &PackUids,
+    pools: &HashMap<rumi_policy::ComponentId, Arc<Pool>>,
+    identities: &[Arc<Identity>],
+) -> Vec<Arc<Asker>> {
+    let asker = |identity: &Arc<Identity>| {
+        let component = identity.component();
+        let user = uids.components.iter().find(|u| u.component == *component)?;
+        let pool = pools.get(component)?;
+        Some(Asker::new(Arc::clone(identity), Arc::clone(pool), user.uid))
+    };
+    identities.iter().filter_map(asker).collect()
 }
 
 /// Pools, identities and sockets of one pack.

@@ -38,7 +38,7 @@ pub enum FileReadAction {
 }
 
 /// Where to open what was asked for: `relative` below a descriptor of `root`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileTerms {
     place: Place,
 }
@@ -55,6 +55,12 @@ impl FileTerms {
 
     pub fn max_bytes(&self) -> u64 {
         self.place.rule.max_bytes.value
+    }
+
+    /// Whether the kernel may read the file by itself once it is open: nobody counts the bytes
+    /// then, and a revocation does not reach what is open.
+    pub fn passthrough(&self) -> bool {
+        self.place.rule.passthrough
     }
 
     /// What a listing may show of the directory, which was found at `real_path`: the children

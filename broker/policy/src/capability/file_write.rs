@@ -30,12 +30,18 @@ pub struct FileWriteAsk {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileWriteAction {
+    /// To see whether something is there, and what: nothing is changed.
+    Look,
     Write,
     Append,
     Create,
-    Mkdir { parents: bool },
+    Mkdir {
+        parents: bool,
+    },
     Delete,
-    Rename { to: AbsPath },
+    Rename {
+        to: AbsPath,
+    },
 }
 
 impl FileWriteAction {
@@ -43,7 +49,9 @@ impl FileWriteAction {
     fn patterns(&self) -> Patterns {
         match self {
             Self::Write | Self::Append | Self::Create => Patterns::Apply,
-            Self::Mkdir { .. } | Self::Delete | Self::Rename { .. } => Patterns::ApplyOnceKnown,
+            Self::Look | Self::Mkdir { .. } | Self::Delete | Self::Rename { .. } => {
+                Patterns::ApplyOnceKnown
+            }
         }
     }
 }
@@ -60,7 +68,8 @@ impl FileWriteTerms {
         &self.place.root
     }
 
-    /// Empty only for `Mkdir` with `parents`, where the directory is there already.
+    /// Empty only for a look at the granted directory itself, and for `Mkdir` with `parents`, where
+    /// it is there already.
     pub fn relative(&self) -> &str {
         self.place.relative()
     }
@@ -128,6 +137,7 @@ impl Capability for FileWrite {
 
     fn action(ask: &FileWriteAsk) -> &'static str {
         match ask.action {
+            FileWriteAction::Look => "look",
             FileWriteAction::Write => "write",
             FileWriteAction::Append => "append",
             FileWriteAction::Create => "create",
@@ -208,7 +218,7 @@ impl Judge for FileWrite {
                 before = found.existing.map_or(0, |existing| existing.size);
                 check_size(&place.rule, before.saturating_add(ask.bytes))?;
             }
-            FileWriteAction::Mkdir { .. } => {}
+            FileWriteAction::Look | FileWriteAction::Mkdir { .. } => {}
             FileWriteAction::Delete => check_openable(&ask.path, found.existing)?,
             FileWriteAction::Rename { to } => {
                 confirm_rename(&ask.path, to, terms, found, is_directory)?;
@@ -223,7 +233,11 @@ impl Judge for FileWrite {
 }
 
 fn check_not_root(place: &Place, path: &AbsPath, action: &FileWriteAction) -> Result<(), Denial> {
-    if !place.relative().is_empty() || *action == (FileWriteAction::Mkdir { parents: true }) {
+    let stays = matches!(
+        action,
+        FileWriteAction::Look | FileWriteAction::Mkdir { parents: true }
+    );
+    if stays || !place.relative().is_empty() {
         return Ok(());
     }
     let sentence = format!(
@@ -248,7 +262,7 @@ fn growth(ask: &FileWriteAsk, found: &FileWriteFound) -> Usage {
         FileWriteAction::Write | FileWriteAction::Create => (ask.bytes, 1),
         FileWriteAction::Append => (ask.bytes, u64::from(found.existing.is_none())),
         FileWriteAction::Mkdir { .. } => (0, found.missing),
-        FileWriteAction::Delete | FileWriteAction::Rename { .. } => (0, 0),
+        FileWriteAction::Look | FileWriteAction::Delete | FileWriteAction::Rename { .. } => (0, 0),
     };
     Usage { bytes, files }
 }

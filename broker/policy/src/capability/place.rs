@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::rules::FileRule;
 
 /// A path as a granted directory and what is left below it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) rule: Arc<FileRule>,
     pub(crate) root: AbsPath,

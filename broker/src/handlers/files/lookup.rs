@@ -21,28 +21,52 @@ const CONFINED: ResolveFlags = ResolveFlags::BENEATH
 pub struct Found {
     pub(super) handle: OwnedFd,
     readable: bool,
-    pub(super) stat: Stat,
+    /// As the kernel describes it.
+    pub stat: Stat,
     pub(super) real_path: AbsPath,
 }
 
 impl Found {
-    pub(super) fn kind(&self) -> FileKind {
+    /// What kind of thing it is.
+    #[must_use]
+    pub fn kind(&self) -> FileKind {
         kind_of(&self.stat)
     }
-    pub(super) fn size(&self) -> u64 {
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)
     }
     /// How the books know it.
-    pub(super) fn counted(&self) -> (Inode, u64) {
+    #[must_use]
+    pub fn counted(&self) -> (Inode, u64) {
         (Inode::from(&self.stat), self.size())
     }
-    pub(super) fn links(&self) -> u64 {
+    /// How many names it has.
+    #[must_use]
+    pub fn links(&self) -> u64 {
         self.stat.st_nlink
+    }
+
+    /// The handle itself, good for *at calls.
+    #[must_use]
+    pub fn handle(&self) -> std::os::fd::BorrowedFd<'_> {
+        use std::os::fd::AsFd as _;
+        self.handle.as_fd()
+    }
+
+    /// Where it really is.
+    #[must_use]
+    pub fn real_path(&self) -> &AbsPath {
+        &self.real_path
     }
 
     /// Opens it for reading. The handle names the inode that was looked at, so nothing
     /// can be put in its place.
-    pub(super) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         use std::os::fd::AsRawFd as _;
         let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -60,11 +84,15 @@ impl Found {
     }
 }
 
-pub(super) fn kind_of(stat: &Stat) -> FileKind {
+/// The kind of what was looked at.
+#[must_use]
+pub fn kind_of(stat: &Stat) -> FileKind {
     kind_of_type(FileType::from_raw_mode(stat.st_mode))
 }
 
-pub(super) fn kind_of_type(file_type: FileType) -> FileKind {
+/// The kind that a directory entry says.
+#[must_use]
+pub fn kind_of_type(file_type: FileType) -> FileKind {
     match file_type {
         FileType::RegularFile => FileKind::File,
         FileType::Directory => FileKind::Directory,
@@ -74,7 +102,10 @@ pub(super) fn kind_of_type(file_type: FileType) -> FileKind {
 }
 
 /// Finds `relative` below the root; symlinks are followed as long as they stay below it.
-pub(super) fn find(root: &Root, relative: &str) -> io::Result<Found> {
+///
+/// # Errors
+/// When it is not there, or leads out of the root.
+pub fn find(root: &Root, relative: &str) -> io::Result<Found> {
     find_with(root, relative, OFlags::PATH)
 }
 
@@ -116,6 +147,29 @@ fn straight_file(root: &Root, relative: &str) -> Option<(OwnedFd, Stat)> {
     .ok()?;
     let stat = rustix::fs::fstat(&handle).ok()?;
     (kind_of(&stat) == FileKind::File).then_some((handle, stat))
+}
+
+/// Finds what lies there itself: no symlink is followed on the way, and one at the end is what
+/// was found.
+///
+/// # Errors
+/// When it is not there, or a symlink leads to it.
+pub fn find_itself(root: &Root, relative: &str) -> io::Result<Found> {
+    let name = if relative.is_empty() { "." } else { relative };
+    let handle = rustix::fs::openat2(
+        root.handle(),
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        CONFINED | ResolveFlags::NO_SYMLINKS,
+    )?;
+    let stat = rustix::fs::fstat(&handle)?;
+    Ok(Found {
+        handle,
+        readable: false,
+        stat,
+        real_path: join(root.path(), relative)?,
+    })
 }
 
 /// Finds a directory.

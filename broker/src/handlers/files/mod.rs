@@ -16,6 +16,7 @@ use std::io;
 
 pub use directory::open_for_terminal;
 pub use list::ListHandler;
+pub use lookup::{Found, find, find_itself, kind_of, kind_of_type};
 pub use read::ReadHandler;
 pub use stat::StatHandler;
 pub use stream::{ReadStreamHandler, StreamStart};
@@ -65,7 +66,7 @@ impl ChangeError {
 }
 
 /// Puts an error of the kernel into words, naming only what the caller named.
-fn io_failure(path: &str, error: &io::Error) -> Refusal {
+pub fn io_failure(path: &str, error: &io::Error) -> Refusal {
     use io::ErrorKind as Kind;
     if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
         return Refusal::failed(
@@ -106,7 +107,7 @@ fn io_failure(path: &str, error: &io::Error) -> Refusal {
     Refusal::failed(code, format!("`{}` {what}", path.escape_debug()))
 }
 
-fn root_failure(error: &RootError) -> Refusal {
+pub fn root_failure(error: &RootError) -> Refusal {
     Refusal::failed(Failure::Precondition, error.to_string())
 }
 

@@ -255,6 +255,7 @@ fn change(
             draft.write(data)?;
             draft.publish(place, existing)
         }
+        FileWriteAction::Look => Ok(0),
         FileWriteAction::Append => create::append(place, data, payer),
         FileWriteAction::Mkdir { .. } => create::directory(place, payer).map(|()| 0),
         FileWriteAction::Delete => Ok(remove::delete(place, payer).map(|()| 0)?),

@@ -71,6 +71,7 @@ pub(crate) fn findings(context: &Context) -> Result<Vec<Finding>, Failure> {
             .filter_map(|directory| directories::remark(directory))
             .collect();
         remarks.extend(directories::unknown(context, component)?);
+        remarks.extend(set.grant(component).and_then(passthrough));
         let terminal = set.grant(component).and_then(Grant::terminal);
         remarks.extend(terminal.into_iter().flat_map(commands::remarks));
         let granted = set.grant(component).and_then(Grant::network);
@@ -87,6 +88,15 @@ pub(crate) fn findings(context: &Context) -> Result<Vec<Finding>, Failure> {
         }
     }
     Ok(findings)
+}
+
+/// What the kernel reads by itself the broker does not see, and that should be meant.
+fn passthrough(grant: &Grant) -> Option<Remark> {
+    let passed = grant.file_read()?.passthrough == Some(true);
+    passed.then(|| Remark {
+        message: "`passthrough` lets files that are open below /files be read uncounted, and beyond a revocation until whoever opened them ends".to_owned(),
+        remedy: "take `passthrough` out of file_read unless the speed is needed".to_owned(),
+    })
 }
 
 impl Finding {
