@@ -128,7 +128,7 @@ impl Terminal {
 
     /// The next frame; none when the broker has ended its side.
     #[track_caller]
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn frame(&mut self) -> Option<Frame> {
         let mut head = [0; 5];
         match self.stream.read_exact(&mut head) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
@@ -155,7 +155,7 @@ impl Terminal {
         let mut seen = String::new();
         while !seen.contains(part) {
             assert!(begun.elapsed() < Duration::from_secs(30), "{part}: {seen}");
-            match self.next() {
+            match self.frame() {
                 Some(Frame::Stdout(bytes)) => seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Some(Frame::Taken(_)) => {}
                 other => panic!("{part} did not come: {seen:?} {other:?}"),
@@ -168,7 +168,7 @@ impl Terminal {
     #[track_caller]
     pub fn rest(mut self) -> Told {
         let mut told = Told::default();
-        while let Some(frame) = self.next() {
+        while let Some(frame) = self.frame() {
             match frame {
                 Frame::Stdout(bytes) => told.stdout.extend(bytes),
                 Frame::Stderr(bytes) => told.stderr.extend(bytes),
