@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -23,7 +23,7 @@ pub struct Invocation {
     depth: u32,
     ended: CancellationToken,
     cut: CancellationToken,
-    denials: std::sync::Mutex<Vec<SeenDenial>>,
+    denials: Mutex<Vec<SeenDenial>>,
 }
 
 /// A refusal that a call ran into, kept so that the admin sees it beside the answer.
@@ -62,7 +62,7 @@ impl Invocation {
             depth: 0,
             cut: CancellationToken::new(),
             ended: CancellationToken::new(),
-            denials: std::sync::Mutex::default(),
+            denials: Mutex::default(),
         }
     }
     /// A call of a handler, for a caller that came through `depth` of them.
@@ -89,6 +89,9 @@ impl Invocation {
     /// Tells all that works for this call that it is over.
     pub fn end(&self) {
         self.ended.cancel();
+    }
+    fn is_over(&self) -> bool {
+        self.ended.is_cancelled()
     }
     /// Resolves when the call is over.
     pub async fn ended(&self) {
@@ -126,6 +129,41 @@ impl CallSlot {
     }
 }
 
+/// The calls of one component that run now.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<Vec<Weak<Invocation>>>);
+
+impl Running {
+    /// Adds a call that begins, and forgets those that have ended.
+    pub fn begins(&self, invocation: &Arc<Invocation>) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.retain(|call| call.upgrade().is_some_and(|call| !call.is_over()));
+        calls.push(Arc::downgrade(invocation));
+    }
+
+    /// The call that runs, where it is the only one.
+    fn only(&self) -> Option<Arc<Invocation>> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = calls
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|call| !call.is_over());
+        let first = running.next()?;
+        running.next().is_none().then_some(first)
+    }
+}
+
+/// For whom a connection was made.
+#[derive(Debug, Clone)]
+pub enum Behalf {
+    /// For the call whose process connected.
+    Call(Arc<CallSlot>),
+    /// The guest's worker connected, for whichever process of the component asked it.
+    Component(Arc<Running>),
+    /// Nothing can be said.
+    Nobody,
+}
+
 /// Writes and fetches of a component under way at once, whether or not anybody waits for them still.
 const EFFECTS: usize = 32;
 /// Commands of a component under way at once: each has a container with memory and processors of its own.
@@ -139,7 +177,7 @@ const SESSIONS: usize = 32;
 pub struct Caller {
     identity: Arc<Identity>,
     peer: Peer,
-    slot: Option<Arc<CallSlot>>,
+    behalf: Behalf,
 }
 
 /// What the listener knows: shared by all connections of one socket.
@@ -188,11 +226,11 @@ impl Identity {
 impl Caller {
     /// A caller for one accepted connection.
     #[must_use]
-    pub fn new(identity: Arc<Identity>, peer: Peer, slot: Option<Arc<CallSlot>>) -> Self {
+    pub fn new(identity: Arc<Identity>, peer: Peer, behalf: Behalf) -> Self {
         Self {
             identity,
             peer,
-            slot,
+            behalf,
         }
     }
     /// The component whose socket this is.
@@ -250,9 +288,47 @@ impl Caller {
     pub fn depth(&self) -> u32 {
         self.invocation().map_or(0, |invocation| invocation.depth)
     }
-    /// The call on whose behalf the connection was made, where there is one.
+    /// The call on whose behalf a request is made, where that is known. What comes by way of the guest's
+    /// worker belongs to the one call that runs; of several nobody can tell which it was.
     #[must_use]
-    pub fn invocation(&self) -> Option<&Arc<Invocation>> {
-        self.slot.as_ref().and_then(|slot| slot.invocation())
+    pub fn invocation(&self) -> Option<Arc<Invocation>> {
+        match &self.behalf {
+            Behalf::Call(slot) => slot.invocation().map(Arc::clone),
+            Behalf::Component(running) => running.only(),
+            Behalf::Nobody => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_by_the_worker_belongs_to_the_only_call_that_runs() {
+        let running = Arc::new(Running::default());
+        let component: ComponentId = "words:tool:count".parse().unwrap();
+        let behalf = Behalf::Component(Arc::clone(&running));
+        let identity = Arc::new(Identity::new(
+            component,
+            Base::default(),
+            crate::config::NetworkSettings::default().tunnels,
+        ));
+        let caller = Caller::new(identity, Peer { uid: 1, pid: 1 }, behalf);
+        let asked = || caller.invocation().map(|call| call.id().to_owned());
+        assert_eq!(asked(), None);
+        let calls = [(); 3].map(|()| Arc::new(Invocation::new()));
+        running.begins(&calls[0]);
+        assert_eq!(asked().as_deref(), Some(calls[0].id()));
+        running.begins(&calls[1]);
+        assert_eq!(asked(), None, "nobody can tell which of two it was");
+        calls[0].end();
+        assert_eq!(asked().as_deref(), Some(calls[1].id()));
+        calls[1].end();
+        assert_eq!(asked(), None);
+        running.begins(&calls[2]);
+        assert_eq!(asked().as_deref(), Some(calls[2].id()));
+        drop(calls);
+        assert_eq!(asked(), None, "a call that was dropped never ends");
     }
 }

@@ -3,14 +3,14 @@
 //! The order is a compile-time fact. Only the policy crate makes a `Permit` and a
 //! `Confirmed`; only the audit crate wraps one in `Recorded`; a handler takes nothing else.
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, future::Future, sync::Arc};
 
 use rumi_audit::{Decision, Outcome, Recorded};
 use rumi_policy::{Capability, Confirmed, Denial, Permit, Reason};
 
 use crate::{
     broker::Broker,
-    caller::{Caller, SeenDenial},
+    caller::{Caller, Invocation, SeenDenial},
     policy_store::{self, Loaded},
     refusal::Refusal,
 };
@@ -90,7 +90,7 @@ pub async fn run<C: Capability, H: Handler<C>>(
         policy: &policy,
         caller,
     };
-    let asked = Described::of::<C>(&ask);
+    let asked = Described::of::<C>(context.caller, &ask);
     let permit = decide::<C>(context, &asked, ask).await?;
     let recorded = record(context, &asked, permit).await?;
     let (found, handle) = match handler.find(context, &recorded).await {
@@ -107,7 +107,7 @@ pub async fn run<C: Capability, H: Handler<C>>(
                 .record(denial.reason.as_str(), sentence)
                 .await
                 .map_err(|_| unavailable())?;
-            return Err(refuse(caller, &asked, denial, record.to_string()));
+            return Err(refuse(&asked, denial, record.to_string()));
         }
     };
     let performed = handler.perform(context, &confirmed, handle).await;
@@ -136,13 +136,14 @@ pub async fn record_sum<C: Capability>(
         permission: C::permission(permit.ask()).into(),
         action,
         target: directory.to_owned(),
+        invocation: context.caller.invocation(),
     };
     record(context, &asked, permit).await
 }
 
 /// Records a refusal that was decided outside of [`run`], because what is allowed there is summed.
 pub async fn deny<C: Capability>(context: Context<'_>, ask: &C::Ask, denial: Denial) -> Refusal {
-    refused(context, &Described::of::<C>(ask), denial).await
+    refused(context, &Described::of::<C>(context.caller, ask), denial).await
 }
 
 async fn decide<C: Capability>(
@@ -179,7 +180,7 @@ async fn refused(context: Context<'_>, asked: &Described, denial: Denial) -> Ref
     let decision = describe(context, asked, None, detail.as_ref());
     let reason = denial.reason.as_str();
     match context.broker.audit().record_denial(decision, reason).await {
-        Ok(record) => refuse(context.caller, asked, denial, record.to_string()),
+        Ok(record) => refuse(asked, denial, record.to_string()),
         Err(_) => unavailable(),
     }
 }
@@ -214,7 +215,7 @@ pub async fn turned_away<C: Capability>(
         policy: &policy,
         caller,
     };
-    refused(context, &Described::of::<C>(ask), denial).await
+    refused(context, &Described::of::<C>(caller, ask), denial).await
 }
 
 /// Records the refusal of a request that could not even be parsed.
@@ -235,6 +236,7 @@ pub async fn malformed(
         permission: permission.into(),
         action,
         target: String::new(),
+        invocation: caller.invocation(),
     };
     refused(context, &asked, denial).await
 }
@@ -244,14 +246,16 @@ struct Described {
     permission: Cow<'static, str>,
     action: &'static str,
     target: String,
+    invocation: Option<Arc<Invocation>>,
 }
 
 impl Described {
-    fn of<C: Capability>(ask: &C::Ask) -> Self {
+    fn of<C: Capability>(caller: &Caller, ask: &C::Ask) -> Self {
         Self {
             permission: C::permission(ask).into(),
             action: C::action(ask),
             target: C::target(ask).into_owned(),
+            invocation: caller.invocation(),
         }
     }
 }
@@ -268,7 +272,7 @@ fn describe<'a>(
         component: caller.component().as_str(),
         container: caller.container(),
         peer: caller.peer(),
-        invocation: caller.invocation().map(|invocation| invocation.id()),
+        invocation: asked.invocation.as_ref().map(|call| call.id()),
         permission: &asked.permission,
         action: asked.action,
         target: asked.target.as_bytes(),
@@ -295,8 +299,8 @@ fn error_name(refusal: &Refusal) -> &'static str {
     }
 }
 
-fn refuse(caller: &Caller, asked: &Described, denial: Denial, record: String) -> Refusal {
-    if let Some(invocation) = caller.invocation() {
+fn refuse(asked: &Described, denial: Denial, record: String) -> Refusal {
+    if let Some(invocation) = &asked.invocation {
         invocation.saw(SeenDenial {
             record: record.clone(),
             permission: asked.permission.clone(),

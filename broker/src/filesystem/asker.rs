@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::looks::Looks;
 use crate::{
-    caller::{Caller, Identity},
-    workers::{Place, Pool},
+    caller::{Behalf, Caller, Identity},
+    workers::Pool,
 };
 
 /// Files and directories that a component may have open at once.
@@ -52,16 +52,13 @@ impl Asker {
 
     /// The caller of a request that is recorded by itself, with the call it belongs to.
     pub(super) fn caller(&self, asking: Asking) -> Caller {
-        let call = match self.pool.place_of(asking.pid) {
-            Place::Call(call) => call,
-            Place::Staff | Place::Unknown => None,
-        };
-        Caller::new(Arc::clone(&self.identity), asking.peer(), call)
+        let behalf = self.pool.behalf_of(self.pool.place_of(asking.pid));
+        Caller::new(Arc::clone(&self.identity), asking.peer(), behalf)
     }
 
     /// The caller of requests that are summed: they belong to no one call.
     pub(super) fn summed_caller(&self, asking: Asking) -> Caller {
-        Caller::new(Arc::clone(&self.identity), asking.peer(), None)
+        Caller::new(Arc::clone(&self.identity), asking.peer(), Behalf::Nobody)
     }
 
     /// A place among the open files, if there is one.

@@ -33,7 +33,7 @@ use crate::{
     broker::Broker,
     caller::{Caller, Identity},
     capabilities::Connection,
-    workers::{Place, Pool, WorkerConnection},
+    workers::{Pool, WorkerConnection},
 };
 
 /// Connections a component may hold open at once.
@@ -193,11 +193,8 @@ impl Accept {
         };
         let place = self.pool.place_of(peer.pid);
         let worker = WorkerConnection::new(Arc::clone(&self.pool), peer, &place);
-        let call = match place {
-            Place::Call(call) => call,
-            Place::Staff | Place::Unknown => None,
-        };
-        let caller = Caller::new(Arc::clone(&self.identity), peer, call);
+        let behalf = self.pool.behalf_of(place);
+        let caller = Caller::new(Arc::clone(&self.identity), peer, behalf);
         let routes = Arc::new(Routes::new(
             Connection::new(Arc::clone(&self.broker), caller),
             worker,

@@ -107,6 +107,7 @@ impl Pool {
             return report;
         }
         spare.slot().begin(Arc::clone(&invocation));
+        self.running.begins(&invocation);
         let started = Instant::now();
         let call = ToSpare::Call {
             invocation: invocation.id(),

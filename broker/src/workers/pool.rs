@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::{attach::command, spare::Spare};
 use crate::{
-    caller::CallSlot,
+    caller::{Behalf, CallSlot, Running},
     container::{CALL_PREFIX, ContainerCgroup},
 };
 
@@ -57,6 +57,7 @@ pub struct Pool {
     pub(super) changed: Notify,
     pub(super) next: AtomicU64,
     pub(super) calls: AtomicU64,
+    pub(super) running: Arc<Running>,
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +143,7 @@ impl Pool {
             changed: Notify::new(),
             next: AtomicU64::new(1),
             calls: AtomicU64::new(0),
+            running: Arc::default(),
         })
     }
 
@@ -155,6 +157,16 @@ impl Pool {
     #[must_use]
     pub fn spec(&self) -> &ToolSpec {
         &self.spec
+    }
+
+    /// For whom a peer speaks who lives there.
+    #[must_use]
+    pub fn behalf_of(&self, place: Place) -> Behalf {
+        match place {
+            Place::Call(Some(call)) => Behalf::Call(call),
+            Place::Staff => Behalf::Component(Arc::clone(&self.running)),
+            Place::Call(None) | Place::Unknown => Behalf::Nobody,
+        }
     }
 
     /// Tells the pool in which container its spares must be.
