@@ -37,6 +37,8 @@ check: ## Formatting, lints, and cargo-deny where it is installed.
 test: ## Run every test, end to end ones against the real Docker engine included.
 	@docker/setup --tests
 	@docker/base/build
+	@docker/base/build tools
+	@docker/base/build node
 	cargo build --locked --workspace --bins
 	install -m 755 "$$(docker/guest/build)" "$(TARGET)/debug/rumi-guest"
 	cargo test --locked --workspace --no-fail-fast

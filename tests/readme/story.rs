@@ -7,6 +7,9 @@ use std::{
     process::Command,
 };
 
+use rumi_tests::{Authority, NameServer, Origin, own_address};
+use serde_json::{Value, json};
+
 use crate::{blocks, shell::Shell};
 
 /// What the README writes outside of its home.
@@ -48,11 +51,41 @@ fn checkout(home: &Path) {
     symlink(programs, home.join("target/release")).unwrap();
 }
 
+/// What stands in for the internet: the README fetches a page of example.com.
+struct Internet {
+    _names: NameServer,
+    _origin: Origin,
+    bundle: PathBuf,
+}
+
+impl Internet {
+    fn new(root: &Path, home: &Path) -> Self {
+        let (authority, address) = (Authority::new(), own_address().to_string());
+        let names = NameServer::start(&[("example.com", &[&address])]);
+        let (bundle, pages) = (root.join("bundle.pem"), root.join("pages"));
+        authority.write_bundle(&bundle);
+        fs::create_dir(&pages).unwrap();
+        let page = "<!doctype html><title>Example Domain</title>";
+        fs::write(pages.join("index.html"), page).unwrap();
+        let file = home.join("docker/config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        config["network"]["resolvers"] = json!([names.address()]);
+        config["network"]["allowed_ranges"] = json!([format!("{address}/32")]);
+        fs::write(file, config.to_string()).unwrap();
+        Self {
+            _origin: Origin::start(own_address(), &authority, &["example.com"], &pages),
+            _names: names,
+            bundle,
+        }
+    }
+}
+
 #[test]
 fn a_new_user_gets_what_the_readme_says() {
     let root = tempfile::tempdir().unwrap();
     let home = root.path().join("rumi");
     checkout(&home);
+    let internet = Internet::new(root.path(), &home);
     let (state, run) = (root.path().join("state"), root.path().join("run"));
     let text = fs::read_to_string(repository().join("README.md")).unwrap();
     let blocks = blocks::find(&text);
@@ -60,10 +93,20 @@ fn a_new_user_gets_what_the_readme_says() {
     assert_eq!(
         names,
         [
-            "start", "own pack", "denied", "granted", "account", "check", "end"
+            "start",
+            "own pack",
+            "denied",
+            "granted",
+            "account",
+            "not yours",
+            "reached",
+            "check",
+            "end"
         ]
     );
     let mut shell = Shell::new(&home, &state, &run);
+    let bundle = internet.bundle.display();
+    shell.run(&format!("export SSL_CERT_FILE={bundle} PIP_CERT={bundle}"));
     let mut instance = String::new();
     for block in &blocks {
         let (exit, shown) = shell.run(&block.commands);
