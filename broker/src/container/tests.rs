@@ -35,9 +35,9 @@ elif sys.argv[1] == "enter":
         while len(taken) < count:
             taken += os.read(0, count - len(taken))
         return taken
+    os.write(1, b"\x06")
     env = dict(pair.split(b"=", 1) for pair in take(int.from_bytes(take(4), "big")).split(b"\0") if pair)
     argv = sys.argv[sys.argv.index("--") + 1:]
-    os.write(1, b"\x06")
     try:
         child = subprocess.Popen(argv, env=env)
     except FileNotFoundError:
