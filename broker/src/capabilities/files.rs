@@ -8,6 +8,7 @@ use rumi_policy::{
 use rumi_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
 use super::Connection;
@@ -74,16 +75,17 @@ impl Connection {
         };
         let (start, started) = oneshot::channel();
         let (sender, chunks) = mpsc::channel(QUEUE);
-        let connection = self.clone();
-        let task = self.broker.background().spawn(async move {
-            let handler = ReadStreamHandler {
-                start,
-                chunks: sender,
-            };
-            pipeline::run(&connection.broker, &connection.caller, ask, handler).await
-        });
+        let handler = ReadStreamHandler {
+            start,
+            chunks: sender,
+        };
+        // Who goes away before it has begun takes it along; from then on it ends with its reader.
+        let task = AbortOnDropHandle::new(self.spawned(ask, handler, ()));
         match started.await {
-            Ok(start) => Ok(Download { start, chunks }),
+            Ok(start) => {
+                task.detach();
+                Ok(Download { start, chunks })
+            }
             Err(_) => match task.await {
                 Ok(Err(refusal)) => Err(refusal),
                 _ => Err(Refusal::failed(
@@ -103,7 +105,7 @@ impl Connection {
             action: FileReadAction::List,
         };
         let handler = ListHandler::new(request.page_size, &request.page_token)?;
-        let listing = self.apart(ask, handler, ()).await?;
+        let listing = self.while_wanted(ask, handler).await?;
         Ok(v1::FileListResponse {
             entries: listing
                 .entries

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rumi_policy::Capability;
 use rumi_proto::v1;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Connection;
 use crate::{
@@ -38,24 +40,55 @@ impl Connection {
         H: Handler<C> + 'static,
         H::Reply: 'static,
     {
+        self.spawned(ask, handler, place)
+            .await
+            .unwrap_or_else(|error| Err(panicked(&error)))
+    }
+
+    /// Takes a request that changes nothing all the way on the background runtime, as long as somebody waits for it.
+    pub(super) async fn while_wanted<C, H>(
+        &self,
+        ask: C::Ask,
+        handler: H,
+    ) -> Result<H::Reply, Refusal>
+    where
+        C: Capability,
+        H: Handler<C> + 'static,
+        H::Reply: 'static,
+    {
+        AbortOnDropHandle::new(self.spawned(ask, handler, ()))
+            .await
+            .unwrap_or_else(|error| Err(panicked(&error)))
+    }
+
+    /// A task of its own for the request, which keeps `place` until its end.
+    pub(super) fn spawned<C, H>(
+        &self,
+        ask: C::Ask,
+        handler: H,
+        place: impl Send + 'static,
+    ) -> JoinHandle<Result<H::Reply, Refusal>>
+    where
+        C: Capability,
+        H: Handler<C> + 'static,
+        H::Reply: 'static,
+    {
         let broker = Arc::clone(&self.broker);
         let caller = self.caller.clone();
-        let background = self.broker.background().clone();
-        background
-            .spawn(async move {
-                let done = pipeline::run(&broker, &caller, ask, handler).await;
-                drop(place);
-                done
-            })
-            .await
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "a request ended in a panic");
-                Err(Refusal::failed(
-                    Failure::Internal,
-                    "the broker failed on this request; its log says why",
-                ))
-            })
+        self.broker.background().spawn(async move {
+            let done = pipeline::run(&broker, &caller, ask, handler).await;
+            drop(place);
+            done
+        })
     }
+}
+
+fn panicked(error: &JoinError) -> Refusal {
+    tracing::error!(%error, "a request ended in a panic");
+    Refusal::failed(
+        Failure::Internal,
+        "the broker failed on this request; its log says why",
+    )
 }
 
 /// Why a command ended, on the wire.

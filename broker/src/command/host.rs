@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use rumi_policy::AbsPath;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tokio::process::{Child, Command};
 use tokio_util::io::ReaderStream;
 
@@ -87,7 +87,7 @@ pub async fn run(
     let stdout = ReaderStream::new(stdout).filter_map(async |piece| piece.ok().map(Output::Stdout));
     let stderr = ReaderStream::new(stderr.ok_or_else(missing)?)
         .filter_map(async |piece| piece.ok().map(Output::Stderr));
-    let reach = Process(child.id());
+    let reach = Process::of(&child);
     let ends = Ends {
         writer: Box::pin(stdin),
         output: stream::select(Box::pin(stdout), Box::pin(stderr)),
@@ -156,18 +156,24 @@ async fn end(child: &mut Child) -> io::Result<i64> {
     Ok(i64::from(code.unwrap_or(-1)))
 }
 
-/// The guest's process, while it lives.
-struct Process(Option<u32>);
+/// The guest's process by a handle: a number could be another process's once this one is gone.
+struct Process(Option<OwnedFd>);
+
+impl Process {
+    fn of(child: &Child) -> Self {
+        let number = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let opened = number
+            .and_then(Pid::from_raw)
+            .map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        Self(opened.and_then(Result::ok))
+    }
+}
 
 impl Reach for Process {
     async fn signal(&mut self, signal: Signal) {
-        let process = self
-            .0
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
         let signal = rustix::process::Signal::from_named_raw(i32::from(signal.number()));
-        if let (Some(process), Some(signal)) = (process, signal)
-            && let Err(error) = kill_process(process, signal)
+        if let (Some(process), Some(signal)) = (&self.0, signal)
+            && let Err(error) = pidfd_send_signal(process, signal)
         {
             tracing::debug!(%error, "a signal did not reach a command");
         }

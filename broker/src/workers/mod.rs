@@ -10,4 +10,4 @@ mod spare;
 
 pub use attach::WorkerConnection;
 pub use call::CallReport;
-pub use pool::{Place, Pool, ToolSpec};
+pub use pool::{Pool, ToolSpec};
