@@ -99,7 +99,7 @@ impl Home {
     pub(super) async fn try_up(&self, pack: &str) -> Result<Running, super::EngineError> {
         let image = self.base().await;
         let run_dir = self.at("run").join(pack);
-        fs::create_dir_all(&run_dir).unwrap();
+        fs::create_dir_all(run_dir.join("files")).unwrap();
         let component = |name, uid| ComponentUser {
             component: format!("{pack}:tool:{name}").parse().unwrap(),
             uid,
