@@ -84,8 +84,8 @@ const CASES: &[Case] = &[
     ),
     (
         "wishes",
-        |m| m["requests"] = json!({"wishes:tool:run": {"flying": {}}}),
-        &["flying"],
+        |m| m["requests"] = json!({"wishes:tool:run": {"Flying": {}}}),
+        &["Flying"],
     ),
     (
         "wishes_for_another",

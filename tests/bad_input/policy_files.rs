@@ -112,7 +112,7 @@ fn a_broken_grant_denies_its_component_alone_and_is_named_with_line_or_field_and
             "`component_id`",
         ),
         (good.replacen(COMPONENT, NEIGHBOUR, 1), "`component_id`"),
-        (with(json!({"flying": {}})), "`permissions.flying`"),
+        (with(json!({"Flying": {}})), "`permissions.Flying`"),
         (
             with(json!({"file_read": {"enabled": true, "directories": [directory], "deep": 1}})),
             "`permissions.file_read.deep`",
