@@ -302,6 +302,31 @@ fn a_silent_tunnel_is_closed() {
 }
 
 #[test]
+fn a_request_in_a_tunnel_ends_with_its_client() {
+    let street = street();
+    for path in ["/stall", "/silent"] {
+        for _ in 0..50 {
+            // A place is free again a moment after its tunnel was closed.
+            let mut opened = None;
+            eventually("a place", || {
+                let (stream, answer) = street.connect("gone", "site.test:80");
+                let open = answer.starts_with("HTTP/1.1 200 ");
+                opened = open.then_some(stream);
+                open
+            });
+            let before = street.origin.seen_at(path).len();
+            let mut stream = opened.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: site.test\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            eventually("the request", || street.origin.seen_at(path).len() > before);
+        }
+        within(Duration::from_secs(2), "the end of all of them", || {
+            street.origin.stuck() == 0
+        });
+    }
+}
+
+#[test]
 fn bodies_stream_and_are_never_gathered() {
     let street = street();
     let memory = || {

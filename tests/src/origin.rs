@@ -7,7 +7,10 @@ mod websocket;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -25,7 +28,7 @@ use crate::Authority;
 ///
 /// `/hello` says hello, `/echo` returns what was sent, `/headers` the request's headers as JSON, `/redirect?to=URL` points to
 /// that URL, `/large/N` sends N bytes of [`crate::content_sha256`], `/upload` returns length and SHA-256 of what was sent,
-/// `/drip` sends without end, `/ws` is a WebSocket that echoes, `/git/` serves the repositories below the
+/// `/drip` sends without end, `/stall` begins and sends no more, `/silent` never answers, `/ws` is a WebSocket that echoes, `/git/` serves the repositories below the
 /// directory `git`, and all else comes from the files below the directory.
 #[derive(Debug)]
 pub struct Origin {
@@ -52,6 +55,7 @@ pub struct Seen {
 struct Site {
     files: PathBuf,
     seen: Mutex<Vec<Seen>>,
+    stuck: AtomicUsize,
 }
 
 impl Origin {
@@ -66,6 +70,7 @@ impl Origin {
         let site = Arc::new(Site {
             files: files.to_owned(),
             seen: Mutex::default(),
+            stuck: AtomicUsize::new(0),
         });
         for (port, acceptor) in [(443, Some(authority.acceptor(names))), (80, None)] {
             let place = SocketAddr::new(address.into(), port);
@@ -83,6 +88,12 @@ impl Origin {
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         self.site.seen.lock().expect("the list").clone()
+    }
+
+    /// How many connections are open that wait for the end of `/stall` or `/silent`.
+    #[must_use]
+    pub fn stuck(&self) -> usize {
+        self.site.stuck.load(Ordering::SeqCst)
     }
 
     /// Requests for this path.
@@ -117,9 +128,14 @@ async fn serve<S>(stream: S, sni: Option<String>, site: Arc<Site>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stuck = AtomicBool::new(false);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let site = Arc::clone(&site);
         site.note(&request, sni.clone());
+        let endless = matches!(request.uri().path(), "/stall" | "/silent");
+        if endless && !stuck.swap(true, Ordering::SeqCst) {
+            site.stuck.fetch_add(1, Ordering::SeqCst);
+        }
         async move { answers::answer(request, &site.files).await }
     });
     // A client that goes away is its own business as well.
@@ -128,6 +144,9 @@ where
         .with_upgrades()
         .await
         .ok();
+    if stuck.load(Ordering::SeqCst) {
+        site.stuck.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Site {

@@ -19,8 +19,10 @@ use tokio_rustls::rustls::{
 
 use crate::{Authority, Broker, Home, NameServer, Origin, Peer, own_address};
 
-/// Components of the pack `street`. `fickle` is for tests that change its grant, `busy` for one that uses up its places.
-const COMPONENTS: [&str; 7] = ["web", "other", "narrow", "small", "none", "fickle", "busy"];
+/// Components of the pack `street`. `fickle` is for tests that change its grant, `busy` and `gone` for those that use up places.
+const COMPONENTS: [&str; 8] = [
+    "web", "other", "narrow", "small", "none", "fickle", "busy", "gone",
+];
 
 /// What a component of the street may have open at once.
 pub const PLACES: usize = 16;
@@ -294,6 +296,7 @@ fn grants(echo: &Echo) -> Vec<(&'static str, Value)> {
         ("other", usual(echo)),
         ("fickle", usual(echo)),
         ("busy", usual(echo)),
+        ("gone", usual(echo)),
         ("small", with("max_response_bytes", json!(1000))),
         ("narrow", {
             let mut grant = with("methods", json!(["GET"]));

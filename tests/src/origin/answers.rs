@@ -29,6 +29,8 @@ pub(super) async fn answer(
         "/redirect" => redirect(request.uri().query().unwrap_or_default()),
         "/upload" => full(StatusCode::OK, measured(request).await),
         "/drip" => drip(),
+        "/stall" => stall(),
+        "/silent" => std::future::pending().await,
         "/ws" => websocket::answer(request),
         _ => match path.strip_prefix("/large/").map(str::parse) {
             Some(Ok(length)) => large(length),
@@ -82,6 +84,12 @@ fn drip() -> Response<Body> {
     let drops = tokio_stream::iter(std::iter::repeat(Bytes::from_static(&[b'x'; 4096])));
     let drops = drops.throttle(Duration::from_millis(20));
     Response::new(StreamBody::new(drops.map(|drop| Ok(Frame::data(drop)))).boxed_unsync())
+}
+
+/// A beginning, and then nothing more.
+fn stall() -> Response<Body> {
+    let first = tokio_stream::once(Ok(Frame::data(Bytes::from_static(b"x"))));
+    Response::new(StreamBody::new(first.chain(tokio_stream::pending())).boxed_unsync())
 }
 
 /// Length and SHA-256 of a body that is never held as a whole.

@@ -135,6 +135,7 @@ impl ForwardHandler {
             }
         };
         let reusable = outbound::is_reusable(&self.headers);
+        let mut reply_to = self.reply;
         let request = outbound::upload(ask, self.headers, self.body, traffic);
         let request = request.map_err(|error| fetch_failure(&error))?;
         let pool = context.caller.upstreams();
@@ -145,7 +146,13 @@ impl ForwardHandler {
             let until = Instant::now() + patience;
             outbound::open(context.broker.tls(), confirmed, until).await
         };
-        let exchanged = outbound::exchange(ask, kept, fresh, request, traffic, patience).await;
+        let exchange = outbound::exchange(ask, kept, fresh, request, traffic, patience);
+        // A request inside a tunnel has no place of its own: it must not outlive its client.
+        let exchanged = tokio::select! {
+            biased;
+            () = reply_to.closed() => return Err(gone()),
+            exchanged = exchange => exchanged,
+        };
         let Exchanged { line, response } = exchanged.map_err(|error| fetch_failure(&error))?;
         let status = serde_json::json!({ "status": response.status().as_u16() });
         *detail = Some(injected::noted(status, &carried));
@@ -169,7 +176,7 @@ impl ForwardHandler {
         let mut reply = Response::new(passed);
         *reply.status_mut() = head.status;
         *reply.headers_mut() = head.headers;
-        self.reply.send(reply).map_err(|_| gone())?;
+        reply_to.send(reply).map_err(|_| gone())?;
         let idle = context.broker.config().network.idle_timeout_ms.duration();
         let passing = Passing {
             pieces,
@@ -216,7 +223,16 @@ impl Passing {
             Refusal::failed(Failure::Timeout, message)
         };
         let mut left = self.limit;
-        while let Some(frame) = timeout(self.idle, body.frame()).await.map_err(silent)? {
+        // The client's side is let go of as soon as the announced length is there, which is before the server's end is seen.
+        while !body.is_end_stream() {
+            let frame = tokio::select! {
+                biased;
+                frame = timeout(self.idle, body.frame()) => frame.map_err(silent)?,
+                () = self.pieces.closed() => return Err(gone()),
+            };
+            let Some(frame) = frame else {
+                break;
+            };
             let frame = frame.map_err(|error| {
                 let message = format!("`{}` broke its reply off: {error}", ask.authority());
                 Refusal::failed(Failure::Unavailable, message)
