@@ -249,6 +249,12 @@ fn what_is_open_ends_within_a_second_when_its_grant_goes() {
         .unwrap();
     let mut some = [0; 512];
     assert!(drip.read(&mut some).unwrap() > 0 && tls.read(&mut some).unwrap() > 0);
+    let peer = street.peer("fickle");
+    let fetch = json!({"method": "GET", "url": "https://site.test/drip?fetched"});
+    let fetched = thread::spawn(move || peer.json("NetworkFetch", &fetch).reason());
+    eventually("the fetch", || {
+        !street.origin.seen_at("/drip?fetched").is_empty()
+    });
     raw.write_all(b"x").unwrap();
     raw.read_exact(&mut some[..1]).unwrap();
     // What else is granted changes nothing for those that stay allowed.
@@ -266,6 +272,7 @@ fn what_is_open_ends_within_a_second_when_its_grant_goes() {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).ok();
     }
+    assert_eq!(fetched.join().unwrap(), "revoked");
     let took = started.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(outcome("fickle", &echo)["reason"], "revoked");

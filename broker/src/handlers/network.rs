@@ -6,10 +6,11 @@ mod resolve;
 mod tunnel;
 
 use rumi_audit::Recorded;
-use rumi_policy::{Confirmed, Host, Network, NetworkFound, Permit};
+use rumi_policy::{Confirmed, Denial, Host, Network, NetworkFound, Permit, Reason};
 use tokio::time::Instant;
 
 use crate::{
+    lease::Lease,
     outbound::{self, FetchError, FetchFailure, Limits, Payload, Reply, ResolveError},
     pipeline::{Context, Handler, Performed},
     refusal::{Failure, Refusal},
@@ -42,13 +43,35 @@ impl Handler<Network> for FetchHandler {
     }
 
     async fn perform(
-        mut self,
+        self,
         context: Context<'_>,
         permit: &Recorded<Confirmed<Network>>,
         (): (),
     ) -> Performed<Reply> {
+        let mut lease = Lease::<Network>::new(
+            context.broker.policy(),
+            context.caller.component(),
+            permit.get().ask().clone(),
+        );
+        tokio::select! {
+            // What was taken back during the look-up gets no secret and no connection.
+            biased;
+            denial = lease.revoked() => {
+                Performed::plain(Err(revoked(denial, permit.id().to_string())))
+            }
+            performed = self.fetch(context, permit.get()) => performed,
+        }
+    }
+}
+
+impl FetchHandler {
+    async fn fetch(
+        mut self,
+        context: Context<'_>,
+        confirmed: &Confirmed<Network>,
+    ) -> Performed<Reply> {
         let headers = self.payload.headers_mut();
-        let carried = match injected::complete(context, permit.get(), headers) {
+        let carried = match injected::complete(context, confirmed, headers) {
             Ok(carried) => carried,
             Err(incomplete) => {
                 return Performed {
@@ -63,7 +86,7 @@ impl Handler<Network> for FetchHandler {
             body_bytes: context.broker.config().network.max_response.bytes(),
         };
         let tls = context.broker.tls();
-        let mut fetched = outbound::fetch(tls, permit.get(), self.payload, limits).await;
+        let mut fetched = outbound::fetch(tls, confirmed, self.payload, limits).await;
         if let Ok(reply) = &mut fetched {
             carried.redact_reply(reply);
         }
@@ -76,6 +99,15 @@ impl Handler<Network> for FetchHandler {
                 .map(|r| injected::noted(serde_json::json!({ "status": r.status }), &carried)),
             result,
         }
+    }
+}
+
+/// What was open is no longer allowed.
+fn revoked(denial: Denial, record: String) -> Refusal {
+    Refusal::Denied {
+        reason: Reason::Revoked,
+        sentence: denial.sentence,
+        record,
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{fetch_failure, injected, look_up};
+use super::{fetch_failure, injected, look_up, revoked};
 use crate::{
     lease::Lease,
     outbound::{self, Exchanged, Line, Route, Traffic},
@@ -101,11 +101,7 @@ impl Handler<Network> for ForwardHandler {
         let exchange = self.exchange(context, confirmed, &traffic, &mut detail);
         let result = tokio::select! {
             biased;
-            denial = lease.revoked() => Err(Refusal::Denied {
-                reason: rumi_policy::Reason::Revoked,
-                sentence: denial.sentence,
-                record: permit.id().to_string(),
-            }),
+            denial = lease.revoked() => Err(revoked(denial, permit.id().to_string())),
             exchanged = exchange => exchanged,
         };
         Performed {

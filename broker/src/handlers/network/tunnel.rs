@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{fetch_failure, look_up};
+use super::{fetch_failure, look_up, revoked};
 use crate::{
     lease::Lease,
     outbound::{self, Counted, HelloError, Traffic},
@@ -131,11 +131,7 @@ impl<I: Inside> Handler<Tunnel> for TunnelHandler<I> {
         let passing = self.pass(context, confirmed, opening, Arc::clone(&traffic));
         let result = tokio::select! {
             biased;
-            denial = lease.revoked() => Err(Refusal::Denied {
-                reason: rumi_policy::Reason::Revoked,
-                sentence: denial.sentence,
-                record: permit.id().to_string(),
-            }),
+            denial = lease.revoked() => Err(revoked(denial, permit.id().to_string())),
             passed = passing => passed,
         };
         let lasted = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
