@@ -19,7 +19,9 @@ use crate::rules::{
     Ceiling, CustomRule, EnvRule, FileRule, Narrowed, NetworkRule, Slot, TerminalRule,
 };
 use crate::scope::custom::CustomScope;
-use crate::scope::{Bound, EnvTerms, FileTerms, NetworkTerms, Scope, TerminalTerms, Terms};
+use crate::scope::{
+    Bound, EnvTerms, FileTerms, NetworkTerms, Scope, TerminalTerms, Terms, USUAL_METHODS,
+};
 
 /// The effective rights of one component.
 #[derive(Debug)]
@@ -230,21 +232,24 @@ fn network_rule(grant: &NetworkGrant, terms: &NetworkTerms) -> Result<NetworkRul
     );
     let paths = grant.paths.as_deref().map(path_glob::compile).transpose();
     let paths = paths.map_err(|message| JsonError::field("permissions.network.paths", message))?;
+    let methods = grant
+        .methods
+        .clone()
+        .unwrap_or_else(|| terms.methods.clone());
+    let has = |usual: &&str| methods.iter().any(|method| method.as_str() == *usual);
     Ok(NetworkRule {
         domains: Domains::new(&grant.allowed_domains),
         ports,
         tcp: Endpoints::new(grant.tcp.as_deref().unwrap_or_default()),
         paths,
         narrowed: Narrowed {
-            methods: grant.methods.is_some(),
+            // A scope narrows as well, by what it has apply where the grant is silent.
+            methods: grant.methods.is_some() || !USUAL_METHODS.iter().all(has),
             paths: grant.paths.is_some(),
         },
         inject: Injections::new(grant.inject.as_ref()),
         intercept: grant.intercept.iter().flatten().cloned().collect(),
-        methods: grant
-            .methods
-            .clone()
-            .unwrap_or_else(|| terms.methods.clone()),
+        methods,
         timeout_ms: ceiling(grant.timeout_ms, terms.timeout_ms).value,
         max_response_bytes: ceiling(grant.max_response_bytes, terms.max_response_bytes).value,
         limits: terms.limits.clone(),

@@ -20,6 +20,10 @@ use crate::rules::{EnvLimits, FileLimits, KeyPattern, NetworkLimits, TerminalLim
 /// does not know might be the one that forbids.
 const VERSION: &str = "1.0";
 
+/// The methods there are where neither scope nor grant names any.
+pub(crate) const USUAL_METHODS: [&str; 7] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 /// A scope, read and compiled.
 #[derive(Debug)]
 pub struct Scope {
@@ -234,9 +238,8 @@ fn read_terminal(
 }
 
 fn read_network(defaults: &mut Fields, limits: &mut Fields) -> Result<NetworkTerms, JsonError> {
-    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let usual = || {
-        METHODS
+        USUAL_METHODS
             .into_iter()
             .filter_map(|method| method.parse().ok())
             .collect()

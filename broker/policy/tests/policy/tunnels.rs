@@ -5,7 +5,7 @@ use rumi_policy::{
     Tunnel, TunnelAsk, TunnelForm, TunnelFound,
 };
 
-use crate::world::{ME, ask, grant_text, policy, reason, remedy};
+use crate::world::{ME, ask, grant_text, policy, policy_with_scope, reason, remedy, scopes};
 
 fn set() -> PolicySet {
     policy(
@@ -175,6 +175,25 @@ fn what_tls_hides_cannot_be_narrowed() {
         let ports: Vec<u16> = permit.terms().ports().iter().map(|p| p.get()).collect();
         assert_eq!(ports, [80, 5432]);
     }
+}
+
+#[test]
+fn a_scope_that_names_fewer_methods_narrows_tunnels_too() {
+    let shipped = scopes();
+    let shipped = shipped.iter().find(|file| file.name == "network.json");
+    let mut scope: serde_json::Value = serde_json::from_slice(&shipped.unwrap().bytes).unwrap();
+    let grant = r#"{"network": {"enabled": true, "allowed_domains": ["a.example"]}}"#;
+    let mut answer = |methods: &[&str]| {
+        scope["default_config"]["methods"] = methods.into();
+        let set = policy_with_scope(grant, "network", &scope.to_string());
+        reason(&ask::<Tunnel>(&set, connect("a.example:443")))
+    };
+    let all = [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND",
+    ];
+    assert_eq!(answer(&["GET", "HEAD"]), "method_not_allowed");
+    assert_eq!(answer(&all[1..]), "method_not_allowed");
+    assert_eq!(answer(&all), "ok");
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn check_narrowing(rule: &NetworkRule, host: &Host) -> Result<(), Denial> {
         return Ok(());
     };
     let sentence = format!(
-        "the grant narrows `{what}`, which cannot be seen inside a TLS tunnel to `{host}`; ask the \
+        "the policy narrows `{what}`, which cannot be seen inside a TLS tunnel to `{host}`; ask the \
          broker for the request itself (`fetch`)"
     );
     Err(Denial::new(reason, sentence)
