@@ -205,8 +205,9 @@ impl Capabilities for Connection {
             .map_err(|error| Denial::new(Reason::BadRequest, error.to_string()));
         let parsed = payload
             .and_then(|payload| Ok((NetworkAsk::parse(&request.method, &request.url)?, payload)));
+        let names = request.headers.iter().map(|header| header.name.as_str());
         let (ask, payload) = match parsed {
-            Ok(parsed) => parsed,
+            Ok((ask, payload)) => (ask.with_headers(names), payload),
             Err(denial) => return Err(self.malformed("network", "fetch", denial).await.into()),
         };
         let wanted = Duration::from_millis(u64::from(request.timeout_ms));

@@ -1,6 +1,7 @@
 //! HTTP requests that leave the host.
 
 pub(crate) mod destination;
+mod overrides;
 mod reach;
 pub(crate) mod resolve;
 pub(crate) mod tunnel;
@@ -23,6 +24,7 @@ use crate::rules::{NetworkRule, Slot};
 use crate::template::Template;
 use crate::url;
 use destination::{Destination, NetworkFound};
+use overrides::Overrides;
 
 /// Marker of the permission `network`.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub struct NetworkAsk {
     host: Host,
     port: Port,
     path_and_query: String,
+    overrides: Overrides,
 }
 
 impl NetworkAsk {
@@ -50,6 +53,7 @@ impl NetworkAsk {
             host: parts.host,
             port: parts.port,
             path_and_query: parts.path_and_query,
+            overrides: Overrides::default(),
         })
     }
 
@@ -67,7 +71,15 @@ impl NetworkAsk {
             host,
             port,
             path_and_query: path_and_query.to_owned(),
+            overrides: Overrides::default(),
         })
+    }
+
+    /// The same request with headers of these names; some tell a server another method or path.
+    #[must_use]
+    pub fn with_headers<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.overrides = Overrides::among(names);
+        self
     }
 
     pub fn method(&self) -> &HttpMethod {
@@ -182,6 +194,7 @@ impl Judge for Network {
             return Err(Denial::new(Reason::MethodNotAllowed, sentence));
         }
         path?;
+        ask.overrides.check(rule.narrowed)?;
         let inject = match rule.inject.of(ask.scheme, &ask.host) {
             Injection::Nothing => None,
             Injection::Headers(headers) => Some(headers),

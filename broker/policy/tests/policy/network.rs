@@ -111,6 +111,36 @@ fn methods() {
 }
 
 #[test]
+fn what_is_narrowed_is_not_said_a_second_time_in_a_header() {
+    let of = |keys: &str| {
+        policy(&format!(
+            r#"{{"network": {{"enabled": true, "allowed_domains": ["a.example"]{keys}}}}}"#
+        ))
+    };
+    let wide = of("");
+    let methods = of(r#", "methods": ["GET"]"#);
+    let paths = of(r#", "paths": ["/"]"#);
+    for (name, by_methods, by_paths) in [
+        ("accept", "ok", "ok"),
+        ("x-forwarded-for", "ok", "ok"),
+        ("X-HTTP-Method-Override", "method_not_allowed", "ok"),
+        ("x-http-method", "method_not_allowed", "ok"),
+        ("x-method-override", "method_not_allowed", "ok"),
+        ("x_http_method_override", "method_not_allowed", "ok"),
+        ("x-original-url", "ok", "path_not_allowed"),
+        ("X-Rewrite-URL", "ok", "path_not_allowed"),
+        ("x-forwarded-uri", "ok", "path_not_allowed"),
+        ("x-forwarded-path", "ok", "path_not_allowed"),
+        ("x-forwarded-prefix", "ok", "path_not_allowed"),
+    ] {
+        for (set, expected) in [(&wide, "ok"), (&methods, by_methods), (&paths, by_paths)] {
+            let asked = get("https://a.example/").with_headers(["accept", name]);
+            assert_eq!(reason(&ask::<Network>(set, asked)), expected, "{name}");
+        }
+    }
+}
+
+#[test]
 fn every_address_is_judged_and_one_bad_one_denies() {
     let set = set();
     let confirm = |found: &NetworkFound| {

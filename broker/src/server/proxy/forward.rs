@@ -1,6 +1,6 @@
 //! Requests that are passed on, head and bodies as they come.
 
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 use rumi_policy::{Denial, HttpMethod, NetworkAsk};
 
@@ -56,6 +56,7 @@ async fn pass(
     let (parts, body) = request.into_parts();
     let checked = ask.and_then(|ask| {
         let headers = head::end_to_end(version, parts.headers, &ask)?;
+        let ask = ask.with_headers(headers.keys().map(HeaderName::as_str));
         Ok((ask, headers))
     });
     let (ask, headers) = match checked {
