@@ -231,8 +231,13 @@ impl Line {
     }
 }
 
-/// Whether the connection may serve another request after this one. Some authentication schemes log a whole connection in.
-pub(crate) fn is_reusable(headers: &HeaderMap) -> bool {
+/// Whether the connection may serve another request after this one. Some authentication schemes log a whole connection in,
+/// and a server that does not read the body of a `GET` takes it for the next request.
+pub(crate) fn is_reusable(ask: &NetworkAsk, headers: &HeaderMap, body: &Incoming) -> bool {
+    let bodiless = matches!(ask.method().as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE");
+    if bodiless && !body.is_end_stream() {
+        return false;
+    }
     let by_request = |value: &HeaderValue| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
         let scheme = scheme.unwrap_or_default();

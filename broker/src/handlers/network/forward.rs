@@ -130,7 +130,7 @@ impl ForwardHandler {
                 return Err(incomplete.refusal);
             }
         };
-        let reusable = outbound::is_reusable(&self.headers);
+        let reusable = outbound::is_reusable(ask, &self.headers, &self.body);
         let mut reply_to = self.reply;
         let request = outbound::upload(ask, self.headers, self.body, traffic);
         let request = request.map_err(|error| fetch_failure(&error))?;
