@@ -164,7 +164,7 @@ impl<I: Inside> TunnelHandler<I> {
             };
         }
         if terms.form() == TunnelForm::Intercepted {
-            return self.intercept(context, confirmed, opening, traffic).await;
+            return self.intercept(context, confirmed, opening, &traffic).await;
         }
         let until = Instant::now() + Duration::from_millis(terms.timeout_ms());
         let far = outbound::dial(confirmed.facts(), until)
@@ -187,8 +187,9 @@ impl<I: Inside> TunnelHandler<I> {
         context: Context<'_>,
         confirmed: &Confirmed<Tunnel>,
         opening: Opening,
-        traffic: Arc<Traffic>,
+        traffic: &Arc<Traffic>,
     ) -> Result<(), Refusal> {
+        let idle = context.broker.config().network.idle_timeout_ms.duration();
         let host = confirmed.ask().host();
         let (component, bundles) = (context.caller.component(), context.broker.bundles());
         let acceptor = bundles.acceptor(component, host).map_err(|error| {
@@ -199,7 +200,7 @@ impl<I: Inside> TunnelHandler<I> {
             )
         })?;
         let (stream, ahead) = opening.begin().await?;
-        let near = Counted::new(stream, ahead, traffic);
+        let near = Counted::new(stream, ahead, Arc::clone(traffic));
         let shaken = tokio::time::timeout(HELLO, acceptor.accept(near)).await;
         let stream = shaken.ok().and_then(Result::ok).ok_or_else(|| {
             Refusal::failed(
@@ -207,8 +208,10 @@ impl<I: Inside> TunnelHandler<I> {
                 "the TLS handshake with the component failed; does its program trust the bundle that SSL_CERT_FILE names?",
             )
         })?;
-        self.inside.serve(stream, Scheme::Https).await;
-        Ok(())
+        tokio::select! {
+            () = self.inside.serve(stream, Scheme::Https) => Ok(()),
+            () = traffic.silence(idle) => Err(silent()),
+        }
     }
 }
 
