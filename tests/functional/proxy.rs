@@ -154,6 +154,23 @@ fn the_absolute_form_passes_requests_on() {
 }
 
 #[test]
+fn a_get_keeps_its_body() {
+    let street = street();
+    for body in [
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n",
+        "Content-Length: 5\r\n\r\nfirst",
+    ] {
+        let answer = street.raw(
+            "web",
+            format!("GET http://site.test/echo HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n{body}")
+                .as_bytes(),
+        );
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        assert!(answer.contains("first"), "{answer}");
+    }
+}
+
+#[test]
 fn redirects_are_the_clients_affair() {
     let street = street();
     let answer = street.raw(

@@ -112,6 +112,11 @@ pub(crate) fn upload(
     let host = HeaderValue::try_from(ask.authority());
     let host = host.map_err(|error| FetchError::Request(error.into()))?;
     headers.insert(header::HOST, host);
+    // The HTTP library would send a `GET` of unknown length without its body.
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        headers.insert(header::TRANSFER_ENCODING, chunked);
+    }
     head.headers = headers;
     Ok(Request::from_parts(
         head,
