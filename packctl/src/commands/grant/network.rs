@@ -64,12 +64,30 @@ fn narrowed(grant: &NetworkGrant) -> Option<Remark> {
         (None, Some(_)) => "paths",
         (None, None) => return None,
     };
+    let intercepted: Vec<String> = grant
+        .intercept
+        .iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
+    let seen = |entry: &DomainEntry| {
+        intercepted
+            .iter()
+            .any(|host| host == entry.domain().as_str())
+    };
+    let hosts = match &intercepted[..] {
+        [] => "the hosts of this grant",
+        [..] if !grant.allowed_domains.is_empty() && grant.allowed_domains.iter().all(seen) => {
+            return None;
+        }
+        [..] => "those of its hosts that `intercept` does not name",
+    };
     Some(Remark {
         message: format!(
-            "`{key}` cannot be seen inside TLS, so unmodified programs get no tunnel to the hosts of this grant"
+            "`{key}` cannot be seen inside TLS, so unmodified programs get no tunnel to {hosts}"
         ),
         remedy: format!(
-            "leave `{key}` out if programs with HTTPS of their own must work; `rumi.fetch` works either way"
+            "name the hosts in `intercept`, or leave `{key}` out, if programs with HTTPS of their own must work; `rumi.fetch` works either way"
         ),
     })
 }
@@ -115,6 +133,14 @@ mod tests {
             (
                 r#""allowed_domains": [], "paths": ["/"]"#,
                 &["`paths` cannot be seen"],
+            ),
+            (
+                r#""allowed_domains": ["a.test"], "paths": ["/"], "intercept": ["a.test"]"#,
+                &[],
+            ),
+            (
+                r#""allowed_domains": ["a.test", "b.test"], "paths": ["/"], "intercept": ["a.test"]"#,
+                &["`intercept` does not name"],
             ),
         ] {
             let messages = messages(keys);
