@@ -12,6 +12,8 @@ mod httpx;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod pandas;
+#[cfg(test)]
 mod psycopg;
 #[cfg(test)]
 mod requests;
