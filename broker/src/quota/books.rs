@@ -4,7 +4,11 @@ mod account;
 mod recovery;
 mod shares;
 
-use std::{collections::HashMap, io, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::Path,
+};
 
 use rumi_policy::{ComponentId, Quota, Usage};
 
@@ -92,6 +96,14 @@ impl Books {
                 made.size = made.size.max(size);
                 self.set_share(inode, account, Usage { bytes, files });
                 self.drop_if_unused(inode);
+            }
+            // Each account says of its own files where they went.
+            Line::Moved { from, to } => {
+                for made in self.made.values_mut() {
+                    if made.shares.iter().any(|(owner, _)| *owner == account) {
+                        made.follow(&from, &to);
+                    }
+                }
             }
         }
     }
@@ -331,19 +343,29 @@ impl Books {
 
     /// A file, or all that lies in a directory, has another path now.
     pub(super) fn moved(&mut self, inode: Inode, from: &str, to: &str, is_directory: bool) {
-        let mut changed = Vec::new();
-        for (known, made) in &mut self.made {
-            if *known == inode {
-                made.path = to.into();
-            } else if let Some(rest) = below(&made.path, from).filter(|_| is_directory) {
-                made.path = format!("{to}/{rest}").into();
-            } else {
-                continue;
+        let mut owners = BTreeSet::new();
+        if is_directory {
+            for (known, made) in &mut self.made {
+                if *known != inode && made.follow(from, to) {
+                    owners.extend(made.shares.iter().map(|(account, _)| *account));
+                }
             }
-            changed.push(*known);
         }
-        for inode in changed {
+        for account in &owners {
+            if let Some(account) = self.accounts.get_mut(*account) {
+                account.write_line(Line::Moved {
+                    from: from.into(),
+                    to: to.into(),
+                });
+            }
+        }
+        if let Some(made) = self.made.get_mut(&inode) {
+            made.path = to.into();
+            owners.extend(made.shares.iter().map(|(account, _)| *account));
             self.write_down(inode);
+        }
+        for account in owners {
+            self.mend(account);
         }
     }
 }
@@ -357,6 +379,15 @@ impl Made {
             open: 0,
             replaced_by: None,
         }
+    }
+
+    /// Goes along where a directory goes; says whether it is in it.
+    fn follow(&mut self, from: &str, to: &str) -> bool {
+        let Some(rest) = below(&self.path, from) else {
+            return false;
+        };
+        self.path = format!("{to}/{rest}").into();
+        true
     }
 }
 

@@ -19,6 +19,10 @@ use super::Inode;
 
 /// Lines beyond those that are needed, after which the file is written anew.
 const SPARE_LINES: usize = 1024;
+/// Bytes beyond twice those that were needed, after which it is too, however few lines they are.
+const SPARE_BYTES: u64 = 4 * 1024 * 1024;
+/// Moved directories, after which it is too: each is applied to all files when it is read.
+const MOVES: usize = 256;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +46,11 @@ pub(super) enum Line<'a> {
         bytes: u64,
         files: u64,
     },
+    /// A directory has another path, and with it all that this component has in it.
+    Moved {
+        from: Cow<'a, str>,
+        to: Cow<'a, str>,
+    },
 }
 
 /// What the lines of a file come to.
@@ -57,6 +66,9 @@ pub(super) struct Journal {
     file: File,
     length: u64,
     lines: usize,
+    moves: usize,
+    /// Length when it was last written anew.
+    needed_length: u64,
 }
 
 impl Line<'_> {
@@ -106,6 +118,8 @@ impl Journal {
             file,
             length,
             lines: entries.lines.len(),
+            moves: moves(&entries.lines),
+            needed_length: 0,
         };
         Ok((journal, entries))
     }
@@ -122,12 +136,19 @@ impl Journal {
             .length
             .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         self.lines += lines.len();
+        self.moves += moves(lines);
         Ok(())
     }
 
     /// Whether most of the lines are history.
     pub(super) fn is_long(&self, needed: usize) -> bool {
         self.lines > needed.saturating_mul(2).saturating_add(SPARE_LINES)
+            || self.moves > MOVES
+            || self.length
+                > self
+                    .needed_length
+                    .saturating_mul(2)
+                    .saturating_add(SPARE_BYTES)
     }
 
     /// Writes the file anew with these lines alone.
@@ -147,8 +168,15 @@ impl Journal {
         self.file = File::options().append(true).open(&self.path)?;
         self.length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.lines = lines.len();
+        self.moves = moves(lines);
+        self.needed_length = self.length;
         Ok(())
     }
+}
+
+fn moves(lines: &[Line<'_>]) -> usize {
+    let moved = |line: &&Line<'_>| matches!(line, Line::Moved { .. });
+    lines.iter().filter(moved).count()
 }
 
 fn spell(lines: &[Line<'_>]) -> io::Result<Vec<u8>> {

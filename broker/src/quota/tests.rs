@@ -234,6 +234,39 @@ fn a_directory_takes_the_paths_of_what_is_in_it_along() {
 }
 
 #[test]
+fn moving_a_directory_costs_a_line_and_not_one_for_each_file() {
+    let mut yard = Yard::new();
+    let quota = Quota {
+        bytes: 0,
+        files: 500,
+    };
+    fs::create_dir(yard.at("0")).unwrap();
+    let directory = File::open(yard.at("0")).unwrap();
+    let names: Vec<String> = (0..300).map(|n| format!("{n:0>200}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let who = component(if number == 0 { "b" } else { "a" });
+        let path = yard.path(&format!("0/{name}"));
+        let mut growth = yard.quotas.create(&who, quota, &path, None).unwrap();
+        fs::write(yard.at("0").join(name), "").unwrap();
+        let made = stat(&yard.at("0").join(name));
+        growth.made(&yard.quotas.names(), directory.as_fd(), name, &made);
+    }
+    let before = fs::metadata(yard.journal("a")).unwrap().len();
+    for round in 0..1000 {
+        yard.rename(&round.to_string(), &(round + 1).to_string());
+    }
+    let after = fs::metadata(yard.journal("a")).unwrap().len();
+    assert!(after < before + 200_000, "{before} became {after} bytes");
+    // All of it is found where it went, by both.
+    yard.restart();
+    assert_eq!((yard.usage("a"), yard.usage("b")), (has(0, 299), has(0, 1)));
+    yard.delete(&format!("1000/{}", names[0]));
+    yard.delete(&format!("1000/{}", names[1]));
+    yard.restart();
+    assert_eq!((yard.usage("a"), yard.usage("b")), (has(0, 298), has(0, 0)));
+}
+
+#[test]
 fn a_change_that_a_killed_broker_did_not_end_is_counted_by_what_is_there() {
     let mut yard = Yard::new();
     yard.write("a", "grown", 10).unwrap();

@@ -57,6 +57,14 @@ impl Account {
         self.journal.as_ref().map(|_| self.usage())
     }
 
+    /// One more line of what is so already; without it the journal has to be written anew.
+    pub(super) fn write_line(&mut self, line: Line<'_>) {
+        if let Err(error) = self.note(&[line]) {
+            tracing::warn!(component = %self.component, %error, "an account of quotas lacks a line");
+            self.stale = true;
+        }
+    }
+
     pub(super) fn note(&mut self, lines: &[Line<'_>]) -> io::Result<()> {
         match &mut self.journal {
             Some(journal) => journal.append(lines),

@@ -70,12 +70,8 @@ impl Books {
     pub(super) fn write_share(&mut self, inode: Inode, account: AccountId, share: Usage) {
         let made = self.made.get(&inode);
         let (path, size) = made.map_or(("", 0), |made| (&*made.path, made.size));
-        let Some(account) = self.accounts.get_mut(account) else {
-            return;
-        };
-        if let Err(error) = account.note(&[Line::has(inode, path, size, share)]) {
-            tracing::warn!(component = %account.component, %error, "an account of quotas lacks a line");
-            account.stale = true;
+        if let Some(account) = self.accounts.get_mut(account) {
+            account.write_line(Line::has(inode, path, size, share));
         }
     }
 
