@@ -25,7 +25,11 @@ pub(super) type AccountId = usize;
 #[derive(Debug)]
 struct Made {
     path: Box<str>,
+    /// The largest that it has been since somebody began to grow it, while that goes on: whoever
+    /// else has it open may have been promised that it can be so large again.
     size: u64,
+    /// As it was last seen.
+    now: u64,
     shares: Vec<(AccountId, Usage)>,
     /// Changes under way that grow it.
     open: u32,
@@ -94,6 +98,7 @@ impl Books {
                 let made = self.made.entry(inode).or_insert_with(|| Made::at(&path));
                 made.path = path.into();
                 made.size = made.size.max(size);
+                made.now = made.size;
                 self.set_share(inode, account, Usage { bytes, files });
                 self.drop_if_unused(inode);
             }
@@ -230,10 +235,20 @@ impl Books {
         made.open += 1;
         if made.open == 1 {
             // Others than the broker may have changed it since; that is nobody's growth.
-            let lost = made.size.saturating_sub(size);
-            made.size = size;
-            self.shrink(inode, claim.account, lost);
+            made.size = made.size.max(size);
+            made.now = size;
+            self.come_down(inode, claim.account);
         }
+    }
+
+    /// Has a file count for no more than what was last seen of it.
+    fn come_down(&mut self, inode: Inode, first: AccountId) {
+        let Some(made) = self.made.get_mut(&inode) else {
+            return;
+        };
+        let lost = made.size.saturating_sub(made.now);
+        made.size = made.now;
+        self.shrink(inode, first, lost);
     }
 
     /// Keeps room for so much more.
@@ -259,7 +274,6 @@ impl Books {
     pub(super) fn settle(&mut self, claim: &mut Claim, inode: Inode, size: u64) {
         let grown = if claim.file == Some(inode) {
             let before = self.made.get(&inode).map_or(size, |made| made.size);
-            self.shrink(inode, claim.account, before.saturating_sub(size));
             let bytes = size.saturating_sub(before);
             Usage { bytes, files: 0 }
         } else {
@@ -268,13 +282,20 @@ impl Books {
             let made = self.made.entry(inode);
             let made = made.or_insert_with(|| Made::at(&claim.path));
             made.path.clone_from(&claim.path);
+            made.size = 0;
             made.open += 1;
             claim.file = Some(inode);
             let bytes = size;
             Usage { bytes, files: 1 }
         };
+        let mut alone = false;
         if let Some(made) = self.made.get_mut(&inode) {
-            made.size = size;
+            made.size = made.size.max(size);
+            made.now = size;
+            alone = made.open == 1;
+        }
+        if alone {
+            self.come_down(inode, claim.account);
         }
         let used = claim.held - (claim.held - grown);
         claim.held = claim.held - used;
@@ -309,6 +330,9 @@ impl Books {
         if let Some(inode) = claim.file {
             if let Some(made) = self.made.get_mut(&inode) {
                 made.open = made.open.saturating_sub(1);
+                if made.open == 0 {
+                    self.come_down(inode, claim.account);
+                }
             }
             self.drop_if_unused(inode);
         }
@@ -375,6 +399,7 @@ impl Made {
         Self {
             path: path.into(),
             size: 0,
+            now: 0,
             shares: Vec::new(),
             open: 0,
             replaced_by: None,

@@ -191,6 +191,32 @@ fn appends_beside_each_other_count_the_file_once() {
 }
 
 #[test]
+fn a_file_keeps_its_room_until_the_last_who_may_grow_it_is_done() {
+    let yard = Yard::new();
+    yard.write("a", "file", 90).unwrap();
+    let file = counted(&yard.at("file"));
+    let grow = |file| {
+        let (who, path) = (component("a"), yard.path("file"));
+        yard.quotas.grow(&who, QUOTA, &path, file).unwrap()
+    };
+    // Both were told that 90 bytes are there already.
+    let (mut first, mut second) = (grow(file), grow(file));
+    first.settle(file.0, 0);
+    drop(first);
+    assert_eq!(yard.usage("a"), has(90, 1), "the second may fill it again");
+    assert!(yard.write("a", "other", 11).is_err());
+    second.settle(file.0, 40);
+    assert_eq!(yard.usage("a"), has(40, 1));
+    // Whoever says last how large it is need not be the last to go.
+    let mut third = grow((file.0, 40));
+    second.settle(file.0, 30);
+    third.settle(file.0, 20);
+    assert_eq!(yard.usage("a"), has(40, 1));
+    drop((third, second));
+    assert_eq!(yard.usage("a"), has(20, 1));
+}
+
+#[test]
 fn what_another_component_deletes_or_replaces_is_free_again() {
     let yard = Yard::new();
     yard.write("a", "one", 40).unwrap();
