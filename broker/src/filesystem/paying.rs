@@ -101,9 +101,9 @@ impl Growing {
     /// Writes down how large it has become.
     pub(super) fn settle(&self, stat: &Stat) {
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
-        // One whose last name was taken away while it was open counts for nobody any more.
-        if stat.st_nlink > 0 {
-            growth.settle(self.inode, size(stat));
+        growth.settle(self.inode, size(stat));
+        if stat.st_nlink == 0 {
+            growth.unnamed(self.inode);
         }
     }
 }

@@ -33,6 +33,8 @@ struct Made {
     shares: Vec<(AccountId, Usage)>,
     /// Changes under way that grow it.
     open: u32,
+    /// It has no name any more, and goes when nobody grows it.
+    gone: bool,
     /// A change under way that replaces it, and what its account was given for that.
     replaced_by: Option<(u64, AccountId, Usage)>,
 }
@@ -218,7 +220,8 @@ impl Books {
         let Some((_, share)) = made.shares.iter().find(|(owner, _)| *owner == account) else {
             return;
         };
-        if made.replaced_by.is_none() {
+        // What somebody has open still takes its room when it has no name any more.
+        if made.replaced_by.is_none() && made.open == 0 {
             made.replaced_by = Some((id, account, *share));
             if let Some(account) = self.accounts.get_mut(account) {
                 account.credit = account.credit + *share;
@@ -283,6 +286,7 @@ impl Books {
             let made = made.or_insert_with(|| Made::at(&claim.path));
             made.path.clone_from(&claim.path);
             made.size = 0;
+            made.gone = false;
             made.open += 1;
             claim.file = Some(inode);
             let bytes = size;
@@ -330,7 +334,9 @@ impl Books {
         if let Some(inode) = claim.file {
             if let Some(made) = self.made.get_mut(&inode) {
                 made.open = made.open.saturating_sub(1);
-                if made.open == 0 {
+                if made.open == 0 && made.gone {
+                    self.forget(inode);
+                } else if made.open == 0 {
                     self.come_down(inode, claim.account);
                 }
             }
@@ -348,6 +354,14 @@ impl Books {
             && let Some(account) = self.accounts.get_mut(account)
         {
             account.credit = account.credit - credit;
+        }
+    }
+
+    /// The last name of a file was taken away. It is there for as long as somebody has it open.
+    pub(super) fn unnamed(&mut self, inode: Inode) {
+        match self.made.get_mut(&inode) {
+            Some(made) if made.open > 0 => made.gone = true,
+            _ => self.forget(inode),
         }
     }
 
@@ -402,6 +416,7 @@ impl Made {
             now: 0,
             shares: Vec::new(),
             open: 0,
+            gone: false,
             replaced_by: None,
         }
     }

@@ -208,13 +208,14 @@ impl Quotas {
 }
 
 impl Names<'_> {
-    /// A name was taken away. What `held` holds open is gone if it was the last one.
+    /// A name was taken away. What `held` holds open is gone if it was the last one, and counts
+    /// until nobody grows it any more.
     pub fn removed(&self, held: impl AsFd) {
         let Ok(stat) = rustix::fs::fstat(held) else {
             return;
         };
         if stat.st_nlink == 0 {
-            self.books().forget(Inode::from(&stat));
+            self.books().unnamed(Inode::from(&stat));
         }
     }
 
@@ -263,6 +264,11 @@ impl Growth {
     /// Writes down that the file is there, as large as it is now. It may go on to grow.
     pub fn settle(&mut self, inode: Inode, size: u64) {
         self.quotas.books().settle(&mut self.claim, inode, size);
+    }
+
+    /// Writes down that the file has no name any more; it counts until the last who grow it end.
+    pub fn unnamed(&mut self, inode: Inode) {
+        self.quotas.books().unnamed(inode);
     }
 }
 

@@ -217,6 +217,38 @@ fn a_file_keeps_its_room_until_the_last_who_may_grow_it_is_done() {
 }
 
 #[test]
+fn a_deleted_file_counts_until_it_is_closed() {
+    let mut yard = Yard::new();
+    yard.write("a", "file", 60).unwrap();
+    let file = counted(&yard.at("file"));
+    let grow = |file| {
+        let (who, path) = (component("a"), yard.path("file"));
+        yard.quotas.grow(&who, QUOTA, &path, file).unwrap()
+    };
+    let (mut first, second) = (grow(file), grow(file));
+    yard.delete("file");
+    assert_eq!(yard.usage("a"), has(60, 1));
+    first.cover(20).unwrap();
+    first.settle(file.0, 80);
+    drop(first);
+    assert_eq!(yard.usage("a"), has(80, 1), "the second holds it");
+    assert!(yard.write("a", "other", 21).is_err());
+    drop(second);
+    assert_eq!(yard.usage("a"), has(0, 0));
+    // A replaced one leaves its room only when it is closed.
+    yard.write("a", "kept", 60).unwrap();
+    let kept = counted(&yard.at("kept"));
+    let open = grow(kept);
+    assert!(yard.write("a", "kept", 60).is_err());
+    yard.write("a", "kept", 40).unwrap();
+    assert_eq!(yard.usage("a"), has(100, 2));
+    drop(open);
+    assert_eq!(yard.usage("a"), has(40, 1));
+    yard.restart();
+    assert_eq!(yard.usage("a"), has(40, 1));
+}
+
+#[test]
 fn what_another_component_deletes_or_replaces_is_free_again() {
     let yard = Yard::new();
     yard.write("a", "one", 40).unwrap();
