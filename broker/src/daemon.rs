@@ -39,6 +39,11 @@ use crate::{
 
 /// How long what still runs may take at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(3);
+/// Threads of a runtime that may wait for the kernel.
+const BLOCKING: usize = 16;
+/// The same for files. A component may have eight of them wait for its disk at once, and 64
+/// components that do so must not stop the next one. They come and go with what has to wait.
+const BLOCKING_FILES: usize = 520;
 
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +134,10 @@ pub fn run(args: Args) -> Result<(), DaemonError> {
     forbid_dumps();
     // Two runtimes of one worker each: small requests on one are not held up by builds,
     // calls and downloads on the other.
-    let requests = runtime("rumi-requests")?;
-    let background = runtime("rumi-background")?;
+    let requests = runtime("rumi-requests", BLOCKING)?;
+    let background = runtime("rumi-background", BLOCKING)?;
     // A third of its own for what files have to wait for: a slow disk below `/files` delays neither.
-    let files = runtime("rumi-files")?;
+    let files = runtime("rumi-files", BLOCKING_FILES)?;
     let runtimes = Runtimes {
         requests: requests.handle(),
         background: background.handle(),
@@ -153,10 +158,10 @@ struct Runtimes<'a> {
     files: &'a Handle,
 }
 
-fn runtime(name: &str) -> Result<Runtime, DaemonError> {
+fn runtime(name: &str, blocking: usize) -> Result<Runtime, DaemonError> {
     Builder::new_multi_thread()
         .worker_threads(1)
-        .max_blocking_threads(16)
+        .max_blocking_threads(blocking)
         .thread_name(name)
         .enable_all()
         .build()
@@ -280,7 +285,9 @@ async fn assemble(
     ));
     take_over_secrets(&layout.plain_secrets(), &secrets, &audit).await?;
     let files_guard = Guard::new(layout.run());
-    files_guard.beat(runtimes.files);
+    files_guard
+        .beat(runtimes.files)
+        .map_err(DaemonError::Runtime)?;
     let parts = Parts {
         policy: PolicyStore::load(&layout),
         values: Values::new(Arc::clone(&secrets), config.env.sources.clone()),

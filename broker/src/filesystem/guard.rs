@@ -9,8 +9,9 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::mount::{MountFlags, mount};
@@ -18,6 +19,8 @@ use tokio::runtime::Handle;
 
 /// Time between two signs of life; the watchdog waits for three seconds.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long the runtime of files may be without a turn: a disk that is slow is no broker that hangs.
+const TURN: Duration = Duration::from_secs(30);
 /// The word by which the broker's own program is a watchdog.
 pub const WATCHDOG: &str = "watch-files";
 /// Where the kernel lists FUSE connections, as a rule.
@@ -66,16 +69,34 @@ impl Guard {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows the watchdog, from now on, that the broker's runtime gets its turns.
-    pub(crate) fn beat(self: &Arc<Self>, runtime: &Handle) {
+    /// Shows the watchdog, from now on, that the broker runs: from a thread that takes no part in
+    /// the work, so that neither a disk nor a lock that others wait for ends everybody's files.
+    /// Only a runtime that gets no turn at all for long is taken to hang too.
+    pub(crate) fn beat(self: &Arc<Self>, runtime: &Handle) -> io::Result<()> {
         let guard = Arc::downgrade(self);
-        drop(runtime.spawn(async move {
+        let runtime = runtime.clone();
+        let turns = move || {
+            let (turn, taken) = mpsc::sync_channel(1);
+            drop(runtime.spawn(async move { turn.try_send(()).is_ok() }));
+            taken
+        };
+        let beat = move || {
+            let (mut asked, mut taken) = (Instant::now(), turns());
             loop {
-                tokio::time::sleep(HEARTBEAT).await;
+                thread::sleep(HEARTBEAT);
                 let Some(guard) = guard.upgrade() else { return };
-                guard.inner().tell("\n");
+                if taken.try_recv().is_ok() {
+                    (asked, taken) = (Instant::now(), turns());
+                }
+                if asked.elapsed() < TURN {
+                    guard.inner().tell("\n");
+                }
             }
-        }));
+        };
+        thread::Builder::new()
+            .name("files-heartbeat".to_owned())
+            .spawn(beat)
+            .map(drop)
     }
 
     /// A connection was made.
