@@ -99,6 +99,13 @@ impl Guard {
             .map(drop)
     }
 
+    /// Where the kernel is told to give up a connection.
+    pub(super) fn abort_of(&self, connection: u32) -> Option<PathBuf> {
+        let inner = self.inner();
+        let listing = inner.connections.as_ref()?;
+        Some(listing.join(connection.to_string()).join("abort"))
+    }
+
     /// A connection was made.
     pub(super) fn watch(&self, connection: u32) {
         let mut inner = self.inner();

@@ -55,6 +55,19 @@ pub(super) fn detach(point: &Path) -> io::Result<()> {
     Err(Errno::BUSY.into())
 }
 
+/// Keeps the file system that is mounted there, and with it the number of its connection, until it
+/// is dropped.
+pub(super) fn hold(point: &Path) -> io::Result<(OwnedFd, u32)> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = rustix::fs::open(point, flags, Mode::empty())?;
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::EMPTY_PATH;
+    let seen = rustix::fs::statx(&held, "", flags, StatxFlags::empty())?;
+    if seen.stx_dev_major != 0 {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok((held, seen.stx_dev_minor))
+}
+
 /// The number by which the kernel knows the connection. Nothing is asked of whoever serves it.
 pub(super) fn connection(point: &Path) -> io::Result<u32> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;

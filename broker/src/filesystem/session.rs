@@ -1,7 +1,7 @@
 //! One mount's session: served until it is stopped, and begun again when it ends otherwise.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +24,8 @@ const THREADS: usize = 2;
 /// Time before a mount that fell away is made again, the first time and at most.
 const PATIENCE: Duration = Duration::from_millis(50);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
+/// Time for requests under way to be answered when the mount is taken away.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Why a pack has no files.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,7 @@ pub enum MountError {
 /// The files of one pack, mounted until this is dropped.
 #[derive(Debug)]
 pub struct Mounted {
+    broker: Arc<Broker>,
     point: PathBuf,
     stopped: Arc<AtomicBool>,
 }
@@ -50,8 +53,28 @@ pub struct Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Release);
+        let held = mount::hold(&self.point);
         if let Err(error) = mount::detach(&self.point) {
             tracing::warn!(point = %self.point.display(), %error, "a mount of files is left");
+        }
+        // Whoever waits for an answer that does not come can only be ended so.
+        if let Ok((held, connection)) = held
+            && let Some(abort) = self.broker.files_guard().abort_of(connection)
+        {
+            let give_up = move || {
+                thread::sleep(GRACE);
+                match fs::write(&abort, "1") {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!(%error, "a connection of files is left");
+                    }
+                    _ => {}
+                }
+                drop(held);
+            };
+            let begun = thread::Builder::new().name("files-end".to_owned());
+            if let Err(error) = begun.spawn(give_up) {
+                tracing::warn!(%error, "a connection of files is left");
+            }
         }
     }
 }
@@ -85,6 +108,7 @@ impl Mounted {
             .spawn(move || keeper.keep(&first))
             .map_err(failed)?;
         let mounted = Self {
+            broker: Arc::clone(broker),
             point: point.to_owned(),
             stopped,
         };
