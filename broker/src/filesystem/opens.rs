@@ -7,7 +7,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -173,6 +173,8 @@ impl OpenDirectory {
 #[derive(Debug, Default)]
 pub(super) struct Opens {
     next: AtomicU64,
+    /// The kernel is gone. Set before all are closed, and looked at where one is added.
+    ended: AtomicBool,
     files: RwLock<Files>,
     directories: RwLock<HashMap<u64, Arc<OpenDirectory>>>,
 }
@@ -191,6 +193,10 @@ impl Opens {
     pub(super) fn add_file(&self, file: &Arc<OpenFile>) -> u64 {
         let number = self.number();
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if self.ended.load(Ordering::Acquire) {
+            file.closed.cancel();
+            return number;
+        }
         files.by_number.insert(number, Arc::clone(file));
         files.of_inode.entry(file.inode).or_default().push(number);
         number
@@ -245,6 +251,10 @@ impl Opens {
             .directories
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        if self.ended.load(Ordering::Acquire) {
+            directory.closed.cancel();
+            return number;
+        }
         directories.insert(number, Arc::clone(directory));
         number
     }
@@ -274,8 +284,9 @@ impl Opens {
         }
     }
 
-    /// The kernel is gone: nobody will close any of them.
+    /// The kernel is gone: nobody will close any of them, nor what is opened from now on.
     pub(super) fn close_all(&self) {
+        self.ended.store(true, Ordering::Release);
         let files = {
             let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *files)
