@@ -29,7 +29,7 @@ fn each_exit_code_says_how_a_command_ended() {
         .exits(4);
     broker
         .packctl(&["up", "nobody"])
-        .exits(1)
+        .exits(4)
         .says(&["nobody", "packctl init nobody"]);
     broker
         .packctl(&["audit", "show", "0000000000000000"])
