@@ -99,6 +99,7 @@ pub(crate) fn file_write(permit: &Permit<FileWrite>) -> Sight<FileWriteFound> {
             // What it has made already the broker knows; `packctl quota` shows it.
             usage: Some(Usage::default()),
             missing: 1,
+            in_place: false,
         })
     };
     look().into()

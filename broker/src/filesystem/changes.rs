@@ -125,7 +125,7 @@ impl Handler<FileWrite> for ToChange {
             Some((root, relative)) => Some(Spot::find(context, root, relative, &self.trouble)?),
         };
         let mut found = from.found(to.as_ref());
-        paying::count(context, permit.get(), &mut found, &from).await;
+        paying::count(context, permit.get(), &mut found).await;
         Ok((found, (from, to)))
     }
 

@@ -258,7 +258,7 @@ impl Handler<FileWrite> for ToAlter {
             return Err(self.trouble.note(terms.relative(), &stale));
         }
         let mut found = spot.found(None);
-        paying::count(context, permit.get(), &mut found, &spot).await;
+        paying::count(context, permit.get(), &mut found).await;
         Ok((found, spot))
     }
 

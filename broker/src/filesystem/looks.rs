@@ -259,6 +259,7 @@ impl Looking<'_> {
             to: None,
             usage: None,
             missing: 0,
+            in_place: false,
         };
         let again =
             rumi_policy::decide::<FileWrite>(set, component, ask.clone(), policy_store::now());

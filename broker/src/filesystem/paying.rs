@@ -6,12 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rumi_policy::{
-    AbsPath, ComponentId, Confirmed, FileWrite, FileWriteAction, FileWriteFound, Permit, Quota,
-};
+use rumi_policy::{AbsPath, ComponentId, Confirmed, FileWrite, FileWriteFound, Permit, Quota};
 use rustix::{fs::Stat, io::Errno};
 
-use super::places::Spot;
 use crate::{
     pipeline::Context,
     quota::{Growth, Inode, Names, QuotaError, Quotas},
@@ -114,20 +111,15 @@ pub(super) async fn count(
     context: Context<'_>,
     permit: &Permit<FileWrite>,
     found: &mut FileWriteFound,
-    spot: &Spot,
 ) {
     let (quotas, component) = (context.broker.quotas(), context.caller.component());
-    let replaced = match permit.ask().action {
-        FileWriteAction::Write => spot.existing.as_ref().map(|found| found.counted().0),
-        _ => None,
-    };
-    found.usage = quotas.usage(component, replaced);
+    found.usage = quotas.usage(component, None);
     let full = |usage| permit.terms().is_full(usage, found, permit.ask());
     if found.usage.is_some_and(full) {
         let (counting, whose) = (Arc::clone(quotas), component.clone());
         let counted = tokio::task::spawn_blocking(move || counting.recount_if_due(&whose)).await;
         if matches!(counted, Ok(true)) {
-            found.usage = quotas.usage(component, replaced);
+            found.usage = quotas.usage(component, None);
         }
     }
 }

@@ -83,6 +83,7 @@ impl Spot {
             }),
             usage: None,
             missing: 1,
+            in_place: true,
         }
     }
 

@@ -143,7 +143,7 @@ impl Handler<FileWrite> for ToWrite {
             return Err(trouble.note(terms.relative(), &Kernel::STALE.into()));
         }
         let mut found = spot.found(None);
-        paying::count(context, permit.get(), &mut found, &spot).await;
+        paying::count(context, permit.get(), &mut found).await;
         Ok((found, spot))
     }
 

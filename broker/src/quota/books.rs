@@ -262,7 +262,8 @@ impl Books {
             .filter(|account| account.journal.is_some())
             .ok_or(QuotaError::Unreadable)?;
         let usage = account.usage();
-        if !claim.quota.admits(usage, more) {
+        // Over a quota that was lowered, whatever adds nothing is still allowed.
+        if more != Usage::default() && !claim.quota.admits(usage, more) {
             return Err(QuotaError::Full {
                 quota: claim.quota,
                 usage,

@@ -112,6 +112,8 @@ pub struct FileWriteFound {
     pub usage: Option<Usage>,
     /// Directories that are missing on the way to the one that `Mkdir` names, itself included.
     pub missing: u64,
+    /// What is there is written to where it is, and not replaced by something made anew.
+    pub in_place: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,9 +258,10 @@ fn check_size(rule: &FileRule, bytes: u64) -> Result<(), Denial> {
 }
 
 /// What the change adds to the account, as far as is known before the bytes arrive. A file
-/// that is replaced counts as made anew, whoever had made it.
+/// that is replaced counts as made anew, whoever had made it; one written in place does not.
 fn growth(ask: &FileWriteAsk, found: &FileWriteFound) -> Usage {
     let (bytes, files) = match ask.action {
+        FileWriteAction::Write if found.in_place && found.existing.is_some() => (ask.bytes, 0),
         FileWriteAction::Write | FileWriteAction::Create => (ask.bytes, 1),
         FileWriteAction::Append => (ask.bytes, u64::from(found.existing.is_none())),
         FileWriteAction::Mkdir { .. } => (0, found.missing),

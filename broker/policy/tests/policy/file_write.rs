@@ -35,6 +35,7 @@ fn found(real_root: &str, real_path: &str, existing: Option<Existing>) -> FileWr
         to: None,
         usage: Some(Usage::default()),
         missing: 1,
+        in_place: false,
     }
 }
 
@@ -446,6 +447,20 @@ fn what_was_made_counts_against_the_quota_and_the_scope_has_the_last_word() {
             }
         }
     }
+    let in_place = |existing| FileWriteFound {
+        in_place: true,
+        usage: Some(Usage {
+            bytes: 100,
+            files: 5,
+        }),
+        ..found("/srv/out", "/srv/out/a", existing)
+    };
+    let opened = |existing| {
+        let asked = write(FileWriteAction::Write, "/srv/out/a", 0);
+        confirm(&set, asked, &in_place(existing)).is_ok()
+    };
+    assert!(opened(existing(FileKind::File)), "nothing new is made");
+    assert!(!opened(None));
     let unknown = FileWriteFound {
         usage: None,
         ..found("/srv/out", "/srv/out/a", None)

@@ -88,6 +88,7 @@ pub(super) fn find(
         }),
         usage: None,
         missing: 1,
+        in_place: false,
     };
     let placed = Placed {
         from: from.place,
@@ -148,6 +149,7 @@ fn parents(root: Arc<Root>, relative: &str) -> io::Result<(FileWriteFound, Targe
         to: None,
         usage: None,
         missing: missing(&root, relative),
+        in_place: false,
     };
     let relative = relative.to_owned();
     Ok((found, Target::Missing { root, relative }))
