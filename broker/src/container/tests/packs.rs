@@ -122,7 +122,6 @@ async fn what_is_mounted_later_below_the_run_directory_appears() {
     let home = Home::new().await;
     let up = home.up("slave").await;
     let point = home.at("run").join("slave/files");
-    fs::create_dir(&point).unwrap();
     rustix::mount::mount_bind(home.at("workspace"), &point).unwrap();
     fs::write(home.at("workspace/mark"), "later").unwrap();
     let text = home
