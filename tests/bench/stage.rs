@@ -228,8 +228,24 @@ impl Stage {
         Ok(elapsed)
     }
 
+    /// The broker starts handlers by itself, so that nobody is told of their containers.
+    fn find_handlers(&mut self) -> Result<(), Failure> {
+        let instance = rumi_tests::instance(&self.path().join("state"));
+        let (label, images) = (
+            format!("label=rumi.instance={instance}"),
+            format!("reference=rumi-pack:{instance}-handler-*"),
+        );
+        let containers = engine::docker(&["ps", "--all", "--quiet", "--filter", &label])?;
+        let images = engine::docker(&["images", "--quiet", "--filter", &images])?;
+        self.containers
+            .extend(containers.lines().map(str::to_owned));
+        self.images.extend(images.lines().map(str::to_owned));
+        Ok(())
+    }
+
     fn clean(&mut self) -> Result<(), Failure> {
         self.stop()?;
+        self.find_handlers()?;
         for (what, ids) in [("rm", &self.containers), ("rmi", &self.images)] {
             for id in ids {
                 match engine::docker(&[what, "--force", id]) {

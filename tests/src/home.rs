@@ -213,7 +213,8 @@ impl Default for Home {
 }
 
 /// As the broker names itself after its state directory.
-fn instance(state: &Path) -> String {
+#[must_use]
+pub fn instance(state: &Path) -> String {
     let state = state.as_os_str().as_encoded_bytes();
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     digest.update(&(state.len() as u64).to_be_bytes());

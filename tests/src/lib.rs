@@ -36,7 +36,7 @@ pub use binaries::{binary, repository};
 pub use broker::{Broker, Called, shared};
 pub use content::content_sha256;
 pub use handlers::answer;
-pub use home::Home;
+pub use home::{Home, instance};
 pub use http::Reply;
 pub use loopback::{other_address, own_address};
 pub use name_server::NameServer;
