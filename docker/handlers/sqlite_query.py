@@ -110,6 +110,8 @@ def authorize(action, first, second, database, trigger):
 def connect(path, most_bytes):
     file = "/files" + path
     if os.path.isfile(file):
+        if os.path.getsize(file) > most_bytes:
+            raise ValueError("the database is larger than %d bytes" % most_bytes)
         # Immutable: no journal is looked for, no lock is taken, nothing is ever written.
         uri = "file:%s?mode=ro&immutable=1" % urllib.parse.quote(file)
         return sqlite3.connect(uri, uri=True, isolation_level=None)

@@ -15,7 +15,7 @@ use crate::{
 
 /// Files and directories that a component may have open at once.
 const OPEN: usize = 1_024;
-/// Slow operations of a component under way at once; others of its own wait, nobody else's do.
+/// Slow operations of a component under way at once; others of its own wait.
 const SLOW: usize = 8;
 
 /// One component of the mount's pack.
