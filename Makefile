@@ -14,6 +14,10 @@ help: ## Show this list.
 setup: ## Install what is missing and start a Docker engine where none answers.
 	@docker/setup
 
+.PHONY: setup-bench
+setup-bench:
+	@docker/setup --bench
+
 .PHONY: build
 build: ## Build the broker, packctl and the guest.
 	cargo build --locked --release -p rumi-broker -p packctl
@@ -45,7 +49,7 @@ test: ## Run every test, end to end ones against the real Docker engine included
 	cd docker/sdk/python && python3 -m unittest discover -s tests
 
 .PHONY: bench
-bench: setup build base ## Measure against bare peers in the same run; writes bench.json.
+bench: setup-bench build base ## Measure against bare peers in the same run; writes bench.json.
 	cargo run --locked --release -p rumi-tests --bin rumi-bench -- --bin "$(TARGET)/release" --out bench.json
 
 .PHONY: bench-check

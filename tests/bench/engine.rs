@@ -32,6 +32,13 @@ pub fn docker(arguments: &[&str]) -> Result<String, Failure> {
     })
 }
 
+/// The first process of a container, as the host numbers it.
+pub fn first_process(container: &str) -> Result<u32, Failure> {
+    let pid = docker(&["inspect", "--format", "{{.State.Pid}}", container])?;
+    pid.parse()
+        .map_err(|_| Failure::Unexpected(format!("`{pid}` is no process")))
+}
+
 /// Size of the base image as `docker images` counts it.
 pub fn base_image() -> Result<Figure, Failure> {
     let size = docker(&["image", "inspect", "--format", "{{.Size}}", BASE])?;

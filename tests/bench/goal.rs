@@ -101,6 +101,13 @@ pub const GOALS: &[(&str, Goal)] = &[
     ("download_grpc", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
     ("upload_put", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
     ("upload_grpc", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
+    ("https_get", Goal::new(Of::Ratio, Bound::AtMost, 1.2)),
+    ("files_read", Goal::new(Of::Ratio, Bound::AtLeast, 0.2)),
+    ("files_write", Goal::new(Of::Ratio, Bound::AtLeast, 0.2)),
+    (
+        "files_passthrough",
+        Goal::new(Of::Ratio, Bound::AtLeast, 0.9),
+    ),
     ("listing_peak", Goal::new(Of::Median, Bound::AtMost, 8.388)),
     (
         "broker_memory_idle",

@@ -4,7 +4,11 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{failure::Failure, stage};
+use crate::{
+    failure::Failure,
+    stage,
+    web::{self, Web},
+};
 
 /// A custom handler that answers with its arguments.
 pub const HANDLER: &str = "bench_echo";
@@ -19,10 +23,24 @@ def execute(context, args):
     return {"success": True, "data": args}
 "#;
 
-const TOOL: &str = "def run(args):\n    return {\"ok\": True, \"data\": args}\n";
+/// Answers with its arguments, or with a variable of its environment.
+const TOOL: &str = r#"import os
+
+
+def run(args):
+    if "variable" in args:
+        return {"ok": True, "data": os.environ[args["variable"]]}
+    return {"ok": True, "data": args}
+"#;
 
 /// Lays it out and says how many packs the shipped settings start at once.
-pub fn make(repository: &Path, home: &Path, data: &[&Path], packs: usize) -> Result<u64, Failure> {
+pub fn make(
+    repository: &Path,
+    home: &Path,
+    data: &[&Path],
+    packs: usize,
+    web: &Web,
+) -> Result<u64, Failure> {
     for directory in [
         "docker/packs",
         "docker/sandbox",
@@ -46,17 +64,27 @@ pub fn make(repository: &Path, home: &Path, data: &[&Path], packs: usize) -> Res
     let handler = home.join(format!("docker/handlers/{HANDLER}.py"));
     write(&handler, HANDLER_SOURCE)?;
     let files = json!({"enabled": true, "directories": data});
-    let grant = json!({
-        "component_id": stage::component(0),
-        "permissions": {"file_read": files, "file_write": files, HANDLER: {"enabled": true}},
+    let passed = json!({"enabled": true, "directories": data, "passthrough": true});
+    let network = json!({"enabled": true, "allowed_domains": [web::NAME]});
+    let first = json!({
+        "file_read": files, "file_write": files, "network": network, HANDLER: {"enabled": true},
     });
-    let name = format!("grants/{}.json", stage::component(0));
-    write(&home.join(name), &grant.to_string())?;
-    let config = config(home)?;
+    grant(home, 0, &first)?;
+    grant(home, stage::PASSTHROUGH, &json!({"file_read": passed}))?;
+    let mut config = config(home)?;
+    web.configure(config.get_mut("network").unwrap_or(&mut Value::Null));
+    write(&home.join("docker/config.json"), &config.to_string())?;
     let missing =
         || Failure::Unexpected("docker/config.json has no `start.concurrency`".to_owned());
     let at_once = config.pointer("/start/concurrency").and_then(Value::as_u64);
     at_once.ok_or_else(missing)
+}
+
+fn grant(home: &Path, number: usize, permissions: &Value) -> Result<(), Failure> {
+    let component = stage::component(number);
+    let grant = json!({"component_id": component, "permissions": permissions});
+    let name = format!("grants/{component}.json");
+    write(&home.join(name), &grant.to_string())
 }
 
 /// Changes how many packs are started at once.

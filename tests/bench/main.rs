@@ -9,19 +9,24 @@ mod failure;
 mod figure;
 mod goal;
 mod home;
+mod mounted;
 mod packs;
 mod plain;
 mod processes;
+mod proxied;
 mod reads;
 mod records;
 mod sample;
 mod socket;
 mod stage;
 mod transfers;
+mod visitor;
+mod web;
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Parser, ValueEnum};
@@ -31,6 +36,7 @@ use crate::{
     failure::Failure,
     figure::{Figure, Report},
     stage::{Stage, Step},
+    web::Web,
 };
 
 /// Measures rumi against bare peers, or checks what an earlier run wrote.
@@ -38,7 +44,7 @@ use crate::{
 #[command(name = "rumi-bench")]
 struct Args {
     /// Directory of rumi-broker and rumi-guest.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["check", "serve", "client"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["check", "serve", "client", "visit"])]
     bin: Option<PathBuf>,
     /// Where the figures go.
     #[arg(long, value_name = "FILE", default_value = "bench.json")]
@@ -58,6 +64,9 @@ struct Args {
     /// Be the measuring client of this job.
     #[arg(long, hide = true)]
     client: Option<String>,
+    /// Be the measuring client of an HTTPS server.
+    #[arg(long, hide = true)]
+    visit: Option<String>,
 }
 
 /// What can be measured alone.
@@ -69,6 +78,8 @@ enum Part {
     Packs,
     Reads,
     Transfers,
+    Mounted,
+    Proxied,
     Calls,
 }
 
@@ -103,6 +114,11 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         println!("{}", serde_json::to_string(&client::run(&job)?)?);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(visit) = &args.visit {
+        let sample = visitor::run(&serde_json::from_str(visit)?)?;
+        println!("{}", serde_json::to_string(&sample)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(file) = &args.check {
         return check(file);
     }
@@ -111,7 +127,8 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(Failure::file("a runtime"))?;
-    let report = runtime.block_on(measure(&args, &binaries))?;
+    let web = Arc::new(Web::start()?);
+    let report = runtime.block_on(measure(&args, &binaries, Arc::clone(&web)))?;
     print!("{}", report.table());
     report.write(&args.out)?;
     Ok(if report.failed.is_empty() {
@@ -133,7 +150,7 @@ fn check(file: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-async fn measure(args: &Args, binaries: &Path) -> Result<Report, Failure> {
+async fn measure(args: &Args, binaries: &Path, web: Arc<Web>) -> Result<Report, Failure> {
     let mut report = Report {
         processors: processes::processors()?.len(),
         kernel: rustix::system::uname()
@@ -154,11 +171,18 @@ async fn measure(args: &Args, binaries: &Path) -> Result<Report, Failure> {
     if wanted(Part::Image) {
         report.take("image", engine::base_image().map(|figure| vec![figure]));
     }
-    if [Part::Packs, Part::Reads, Part::Transfers, Part::Calls]
-        .into_iter()
-        .any(wanted)
+    if [
+        Part::Packs,
+        Part::Reads,
+        Part::Transfers,
+        Part::Mounted,
+        Part::Proxied,
+        Part::Calls,
+    ]
+    .into_iter()
+    .any(wanted)
     {
-        let mut stage = Stage::new(repository(), binaries, packs::count(args.quick))?;
+        let mut stage = Stage::new(repository(), binaries, packs::count(args.quick), web)?;
         if let Err(error) = live(args, &mut stage, &mut report).await {
             report.failed.push(error.in_full());
         }
@@ -188,8 +212,15 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     if wanted(Part::Transfers) {
         report.take("transfers", transfers::figures(stage, args.quick).await);
     }
+    if wanted(Part::Proxied) {
+        report.take("proxied", proxied::figures(stage, args.quick).await);
+    }
     if wanted(Part::Calls) {
         report.take("calls", calls::figures(stage, args.quick).await);
+    }
+    // The last, because it begins the second pack.
+    if wanted(Part::Mounted) {
+        report.take("mounted", mounted::figures(stage, args.quick).await);
     }
     stage.each(Step::Down, &first).await?;
     Ok(())

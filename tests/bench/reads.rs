@@ -47,7 +47,7 @@ impl Ground {
             broker_pid: stage.broker_pid()?,
             bare: Bare::start(stage.path().join("bare.sock"))?,
             socket: stage.component_socket(),
-            uid: stage.component_uid().await?,
+            uid: stage.component_uid(0).await?,
             all: processes::processors()?,
             quick,
         })

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,10 +13,12 @@ use rumi_proto::v1::{self, control_client::ControlClient, progress};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use crate::{engine, failure::Failure, home, socket};
+use crate::{engine, failure::Failure, home, socket, web::Web};
 
 /// Packs of a whole run.
 pub const PACKS: usize = 20;
+/// The pack whose component reads granted files through the kernel alone.
+pub const PASSTHROUGH: usize = 1;
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,6 +38,7 @@ pub struct Stage {
     binaries: PathBuf,
     packs: usize,
     shipped: u64,
+    web: Arc<Web>,
     containers: Vec<String>,
     images: Vec<String>,
 }
@@ -51,7 +55,12 @@ pub fn component(number: usize) -> String {
 
 impl Stage {
     /// Makes the directories; no broker runs yet.
-    pub fn new(repository: &Path, binaries: &Path, packs: usize) -> Result<Self, Failure> {
+    pub fn new(
+        repository: &Path,
+        binaries: &Path,
+        packs: usize,
+        web: Arc<Web>,
+    ) -> Result<Self, Failure> {
         let dir = tempfile::Builder::new().prefix("rumi-bench-").tempdir();
         let dir = dir.map_err(Failure::file("the temporary directory"))?;
         // The component's uid must be able to reach its socket and the bare server's.
@@ -71,13 +80,15 @@ impl Stage {
             }
         })?;
         let granted = [data.as_path(), &memory];
-        let shipped = home::make(repository, &dir.path().join("home"), &granted, packs)?;
+        let home = dir.path().join("home");
+        let shipped = home::make(repository, &home, &granted, packs, &web)?;
         Ok(Self {
             dir,
             broker: None,
             binaries: binaries.to_owned(),
             packs,
             shipped,
+            web,
             containers: Vec::new(),
             images: Vec::new(),
         })
@@ -113,6 +124,17 @@ impl Stage {
         &self.containers
     }
 
+    /// The only container that was started last.
+    pub fn first_container(&self) -> Result<&str, Failure> {
+        let none = || Failure::Unexpected("no pack is up".to_owned());
+        self.containers.first().map(String::as_str).ok_or_else(none)
+    }
+
+    /// The internet of the measured broker.
+    pub fn web(&self) -> &Web {
+        &self.web
+    }
+
     /// The broker's process.
     pub fn broker_pid(&self) -> Result<u32, Failure> {
         let none = || Failure::Unexpected("no broker runs".to_owned());
@@ -125,14 +147,14 @@ impl Stage {
         self.path().join(socket)
     }
 
-    /// The uid of the first component, which must be up.
-    pub async fn component_uid(&self) -> Result<u32, Failure> {
+    /// The uid of a pack's component, which must be up.
+    pub async fn component_uid(&self, number: usize) -> Result<u32, Failure> {
         let request = v1::PsRequest {
-            packs: vec![pack(0)],
+            packs: vec![pack(number)],
         };
         let status = self.control().await?.ps(request).await?.into_inner();
         let mut components = status.packs.into_iter().flat_map(|pack| pack.components);
-        let none = || Failure::Unexpected("the first pack is not up".to_owned());
+        let none = || Failure::Unexpected("the pack is not up".to_owned());
         Ok(components.next().ok_or_else(none)?.uid)
     }
 
@@ -148,6 +170,7 @@ impl Stage {
             .args(["--home".as_ref(), at("home").as_os_str()])
             .args(["--state".as_ref(), at("state").as_os_str()])
             .args(["--run".as_ref(), at("run").as_os_str()])
+            .env("SSL_CERT_FILE", self.web.bundle())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

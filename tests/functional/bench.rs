@@ -7,7 +7,7 @@ use rumi_tests::{Output, binary};
 use serde_json::Value;
 
 /// Parts that need no more than one pack, and what they find.
-const FIGURES: [(&str, &[&str]); 3] = [
+const FIGURES: [(&str, &[&str]); 5] = [
     (
         "reads",
         &[
@@ -29,6 +29,11 @@ const FIGURES: [(&str, &[&str]); 3] = [
             "listing_entries",
         ],
     ),
+    (
+        "mounted",
+        &["files_read", "files_write", "files_passthrough"],
+    ),
+    ("proxied", &["https_get", "https_get_and_direct"]),
     (
         "calls",
         &["tool_call_preforked", "tool_call_forked", "custom_call"],

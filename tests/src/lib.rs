@@ -45,7 +45,7 @@ pub use output::{Output, run};
 pub use peer::Peer;
 pub use postgres::Postgres;
 pub use snippets::write_snippets;
-pub use street::{Echo, IDLE, PLACES, Street, client_hello, read_answer, say};
+pub use street::{Echo, IDLE, PLACES, Street, client_hello, read_answer, say, tls_client};
 pub use terminal::{Frame, Terminal, Told};
 pub use waiting::{eventually, wait_for, within};
 pub use web_server::WebServer;

@@ -181,7 +181,7 @@ impl Street {
     ) -> StreamOwned<ClientConnection, S> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.root()).expect("a root");
-        StreamOwned::new(client(roots, name), stream)
+        StreamOwned::new(tls_client(roots, name), stream)
     }
 
     /// Records of the audit log about this target, outcomes included.
@@ -245,12 +245,14 @@ pub fn read_answer<S: io::Read>(stream: &mut S) -> String {
 #[must_use]
 pub fn client_hello(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut client = client(RootCertStore::empty(), name);
+    let mut client = tls_client(RootCertStore::empty(), name);
     client.write_tls(&mut bytes).expect("a hello");
     bytes
 }
 
-fn client(roots: RootCertStore, name: &str) -> ClientConnection {
+/// The client side of TLS for a server of this name, without an earlier session.
+#[must_use]
+pub fn tls_client(roots: RootCertStore, name: &str) -> ClientConnection {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")

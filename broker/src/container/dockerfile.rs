@@ -267,6 +267,10 @@ const COMPILE: &str = "import compileall,py_compile,sys;compileall.compile_dir(s
     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)";
 
 /// The Dockerfile that every image ends with. Nothing in it runs the pack's code.
+///
+/// Each stage begins with its label: the engine's cache shares steps between builds, and whoever
+/// removes an image removes its unnamed steps, below a build that is using them. After a label
+/// of its own a pack shares none.
 pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
     let FinalStage {
         from,
@@ -283,7 +287,7 @@ pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
     let mut add = |line: std::fmt::Arguments<'_>| text.write_fmt(line).unwrap_or_default();
     if let Some(pip) = pip {
         add(format_args!(
-            "FROM {from} AS venv\nUSER 0:0\nLABEL {}=\"{stage}-venv-{wheels}\"\n",
+            "FROM {from} AS venv\nLABEL {}=\"{stage}-venv-{wheels}\"\nUSER 0:0\n",
             super::labels::STAGE
         ));
         add(format_args!("COPY wheels /wheels\n"));
@@ -298,14 +302,17 @@ pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
         add(format_args!("{}", compile("/opt/venv/lib")));
     }
     add(format_args!(
-        "FROM {from} AS code\nUSER 0:0\nLABEL {}=\"{stage}-code\"\n",
+        "FROM {from} AS code\nLABEL {}=\"{stage}-code\"\nUSER 0:0\n",
         super::labels::STAGE
     ));
     add(format_args!(
         "COPY pack /opt/pack\n{}",
         compile("/opt/pack")
     ));
-    add(format_args!("FROM {from}\nUSER 0:0\n"));
+    add(format_args!(
+        "FROM {from}\nLABEL {}=\"{stage}-final\"\nUSER 0:0\n",
+        super::labels::STAGE
+    ));
     if pip.is_some() {
         add(format_args!("COPY --from=venv /opt/venv /opt/venv\n"));
     }
@@ -389,7 +396,7 @@ mod tests {
         let without = final_dockerfile(stage(None));
         assert!(!without.contains("venv"));
         assert!(
-            without.ends_with("FROM sha256:1\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n")
+            without.ends_with("FROM sha256:1\nLABEL rumi.stage=\"STAGE-final\"\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n")
         );
         let with = final_dockerfile(stage(Some("pip-1.whl")));
         assert!(

@@ -152,7 +152,13 @@ pub(super) async fn run_build(
 fn cache_vanished(output: &str) -> bool {
     let last = output.lines().next_back().unwrap_or_default();
     let last = last.to_ascii_lowercase();
-    last.contains("unable to find image \"sha256:") || last.contains("no such image: sha256:")
+    [
+        "unable to find image \"sha256:",
+        "no such image: sha256:",
+        "failed to get digest sha256:",
+    ]
+    .iter()
+    .any(|complaint| last.contains(complaint))
 }
 
 async fn run_once(
@@ -218,6 +224,10 @@ mod tests {
         for (output, again) in [
             ("Step 3/12\nunable to find image \"sha256:1b49d8\"", true),
             ("Step 3/12\nNo such image: sha256:1b49d8", true),
+            (
+                "failed to get digest sha256:1b: open /…: no such file",
+                true,
+            ),
             ("unable to find image \"sha256:1b49d8\"\nexit code 1", false),
             ("pull access denied for nothing", false),
             ("", false),
