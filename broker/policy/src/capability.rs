@@ -18,6 +18,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::compile::{Rights, Scopes};
+use crate::conditions::Conditions;
 use crate::denial::{Denial, Remedy};
 use crate::ids::ComponentId;
 use crate::permission::PermissionName;
@@ -106,6 +107,7 @@ struct Case<C: Capability> {
     component: ComponentId,
     ask: C::Ask,
     terms: C::Terms,
+    conditions: Option<Arc<Conditions>>,
     rights: Arc<Rights>,
     policy: PolicyHash,
     decided_at: UnixMillis,
@@ -128,6 +130,14 @@ macro_rules! case_accessors {
         /// Name of the grant file that allowed it.
         pub fn grant(&self) -> &str {
             &self.case.rights.file
+        }
+
+        /// What the grant says about the use of it.
+        pub fn conditions(&self) -> &Conditions {
+            self.case
+                .conditions
+                .as_deref()
+                .unwrap_or(Conditions::none())
         }
 
         /// The policy it was allowed under.
@@ -177,8 +187,8 @@ pub fn decide<C: Capability>(
         }
         None => return Err(missing::<C>(set, caller, &ask)),
     };
-    let rule = match C::slot(rights, &ask) {
-        Some(Slot::Ready(rule)) => rule,
+    let (rule, conditions) = match C::slot(rights, &ask) {
+        Some(Slot::Ready(rule, conditions)) => (rule, conditions),
         Some(Slot::Missing) | None => return Err(missing::<C>(set, caller, &ask)),
         Some(Slot::Disabled) => {
             // No remedy: switching it on would also bring back everything else it lists.
@@ -196,11 +206,15 @@ pub fn decide<C: Capability>(
             return Err(Denial::new(Reason::ScopeInvalid, sentence));
         }
     };
+    if let Some(conditions) = conditions {
+        conditions.hold_at(now, || C::permission(&ask))?;
+    }
     let terms = C::ask(caller, rule, &ask)?;
     let case = Case {
         component: caller.clone(),
         ask,
         terms,
+        conditions: conditions.clone(),
         rights: rights.clone(),
         policy: set.hash(),
         decided_at: now,

@@ -1,8 +1,8 @@
 //! From a grant and the scopes to the rules a request meets.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use crate::conditions::Conditions;
 use crate::grant::{CustomGrant, EnvGrant, FileGrant, Grant, NetworkGrant, TerminalGrant};
 use crate::host::Port;
 use crate::ids::HandlerName;
@@ -98,7 +98,7 @@ impl Rights {
             let terms = scopes.file(permission);
             slot(
                 grant,
-                |grant| grant.enabled,
+                |g| (g.enabled, &g.conditions),
                 terms,
                 |grant, terms| file_rule(grant, terms, permission),
             )
@@ -107,16 +107,21 @@ impl Rights {
             file: file.into(),
             file_read: file_slot(grant.file_read(), Permission::FileRead)?,
             file_write: file_slot(grant.file_write(), Permission::FileWrite)?,
-            env_read: slot(grant.env_read(), |g| g.enabled, scopes.env(), env_rule)?,
+            env_read: slot(
+                grant.env_read(),
+                |g| (g.enabled, &g.conditions),
+                scopes.env(),
+                env_rule,
+            )?,
             terminal: slot(
                 grant.terminal(),
-                |g| g.enabled,
+                |g| (g.enabled, &g.conditions),
                 scopes.terminal(),
                 terminal_rule,
             )?,
             network: slot(
                 grant.network(),
-                |g| g.enabled,
+                |g| (g.enabled, &g.conditions),
                 scopes.network(),
                 network_rule,
             )?,
@@ -134,7 +139,7 @@ impl Rights {
     /// Configurations of handlers that do not fit their scopes.
     pub(crate) fn misfits(&self) -> impl Iterator<Item = JsonError> {
         self.custom.iter().filter_map(|(name, slot)| match slot {
-            Slot::Ready(rule) => {
+            Slot::Ready(rule, _) => {
                 let why = rule.config.as_ref().err()?;
                 Some(JsonError::field(format!("permissions.{name}"), why.clone()))
             }
@@ -157,20 +162,23 @@ fn custom_slot(name: &HandlerName, grant: &CustomGrant, scopes: &Scopes) -> Slot
     let config = merged
         .map(|config| serde_json::Value::Object(config).to_string().into())
         .map_err(|(key, message)| format!("`{key}`: {message}"));
-    Slot::Ready(Arc::new(CustomRule { config, scoped }))
+    Slot::ready(CustomRule { config, scoped }, &grant.conditions)
 }
 
 fn slot<G, T, R>(
     grant: Option<&G>,
-    enabled: impl Fn(&G) -> bool,
+    head: impl Fn(&G) -> (bool, &Conditions),
     terms: Option<&T>,
     rule: impl Fn(&G, &T) -> Result<R, JsonError>,
 ) -> Result<Slot<R>, JsonError> {
-    Ok(match (grant, terms) {
-        (None, _) => Slot::Missing,
-        (Some(grant), _) if !enabled(grant) => Slot::Disabled,
-        (Some(_), None) => Slot::ScopeInvalid,
-        (Some(grant), Some(terms)) => Slot::Ready(Arc::new(rule(grant, terms)?)),
+    let Some(grant) = grant else {
+        return Ok(Slot::Missing);
+    };
+    let (enabled, conditions) = head(grant);
+    Ok(match terms {
+        _ if !enabled => Slot::Disabled,
+        None => Slot::ScopeInvalid,
+        Some(terms) => Slot::ready(rule(grant, terms)?, conditions),
     })
 }
 

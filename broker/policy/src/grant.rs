@@ -11,11 +11,12 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::conditions::Conditions;
 use crate::ids::{ComponentId, EnvKey, HandlerName};
 use crate::json::{Fields, JsonError, Node};
 use crate::path::AbsPath;
 use crate::pattern::Pattern;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionName};
 use crate::problem::Problem;
 use crate::spelling::SpellingError;
 pub use custom::CustomGrant;
@@ -69,6 +70,8 @@ pub struct FileGrant {
     /// `file_read`: whether the kernel may read files below `/files` by itself once they are open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<bool>,
+    #[serde(flatten)]
+    pub conditions: Conditions,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -77,6 +80,8 @@ pub struct EnvGrant {
     pub allowed_keys: Vec<EnvKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    #[serde(flatten)]
+    pub conditions: Conditions,
 }
 
 impl Grant {
@@ -145,6 +150,29 @@ impl Grant {
 
     pub fn network(&self) -> Option<&NetworkGrant> {
         self.permissions.network.as_ref()
+    }
+
+    /// What is said about the use of a permission, where the grant names it.
+    pub fn conditions(&self, permission: &PermissionName) -> Option<&Conditions> {
+        let given = &self.permissions;
+        match permission {
+            PermissionName::BuiltIn(Permission::FileRead) => {
+                given.file_read.as_ref().map(|grant| &grant.conditions)
+            }
+            PermissionName::BuiltIn(Permission::FileWrite) => {
+                given.file_write.as_ref().map(|grant| &grant.conditions)
+            }
+            PermissionName::BuiltIn(Permission::EnvRead) => {
+                given.env_read.as_ref().map(|grant| &grant.conditions)
+            }
+            PermissionName::BuiltIn(Permission::Terminal) => {
+                given.terminal.as_ref().map(|grant| &grant.conditions)
+            }
+            PermissionName::BuiltIn(Permission::Network) => {
+                given.network.as_ref().map(|grant| &grant.conditions)
+            }
+            PermissionName::Custom(name) => given.custom.get(name).map(|grant| &grant.conditions),
+        }
     }
 
     pub fn custom(&self) -> &BTreeMap<HandlerName, CustomGrant> {
@@ -239,6 +267,7 @@ fn read_file(
         quota_bytes: None,
         quota_files: None,
         passthrough: None,
+        conditions: Conditions::read(&mut fields, wish)?,
     };
     if permission == Permission::FileWrite {
         grant.quota_bytes = fields.number("quota_bytes", u64::MAX)?;
@@ -255,6 +284,7 @@ fn read_env(mut fields: Fields, wish: Wish) -> Result<EnvGrant, JsonError> {
         enabled: enabled(&mut fields, wish)?,
         allowed_keys: required_list(&mut fields, "allowed_keys")?,
         max_bytes: fields.number("max_bytes", u64::MAX)?,
+        conditions: Conditions::read(&mut fields, wish)?,
     };
     fields.finish()?;
     Ok(grant)

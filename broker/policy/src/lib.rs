@@ -7,6 +7,7 @@
 pub mod addresses;
 mod capability;
 mod compile;
+mod conditions;
 mod denial;
 pub mod edit;
 mod grant;
@@ -30,6 +31,7 @@ mod set;
 mod spelling;
 mod stamp;
 mod template;
+mod timestamp;
 mod url;
 
 pub use addresses::Cidr;
@@ -52,6 +54,7 @@ pub use capability::terminal::{
     Terminal, TerminalAsk, TerminalFacts, TerminalFound, TerminalTerms,
 };
 pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
+pub use conditions::Conditions;
 pub use denial::{Denial, Remedy};
 pub use grant::{
     AllowedCommand, Command, CustomGrant, DomainEntry, EnvGrant, FileGrant, Grant, Inject,
@@ -74,3 +77,4 @@ pub use set::{MAX_FILE_BYTES, PolicySet, PolicySource, SourceFile};
 pub use spelling::SpellingError;
 pub use stamp::{PolicyHash, UnixMillis};
 pub use template::Template;
+pub use timestamp::Timestamp;

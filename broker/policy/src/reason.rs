@@ -27,8 +27,13 @@ reasons! {
     NoGrant = "no_grant",
     /// The grant names the permission and has it switched off.
     Disabled = "disabled",
+    /// The grant begins later.
+    NotYetValid = "not_yet_valid",
+    /// The grant has ended.
     Expired = "expired",
+    /// The grant was used as often as it may be.
     Exhausted = "exhausted",
+    /// The grant was used as often as it may be within a minute, or its uses cannot be counted.
     RateLimited = "rate_limited",
     /// The path is not below a granted directory, or the file is also known by a name elsewhere.
     OutsideDirectory = "outside_directory",

@@ -11,6 +11,7 @@ pub(crate) mod roots;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::conditions::Conditions;
 use crate::grant::{AllowedCommand, Command, TerminalMode};
 use crate::host::{Domain, Host, Port};
 use crate::ids::EnvKey;
@@ -55,7 +56,15 @@ pub enum Slot<R> {
     Missing,
     Disabled,
     ScopeInvalid,
-    Ready(Arc<R>),
+    /// What it may ask, and under which conditions; there are none for most.
+    Ready(Arc<R>, Option<Arc<Conditions>>),
+}
+
+impl<R> Slot<R> {
+    pub(crate) fn ready(rule: R, conditions: &Conditions) -> Self {
+        let conditions = (!conditions.is_none()).then(|| Arc::new(conditions.clone()));
+        Self::Ready(Arc::new(rule), conditions)
+    }
 }
 
 #[derive(Debug)]

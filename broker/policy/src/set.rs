@@ -196,7 +196,7 @@ impl PolicySet {
     pub fn quota(&self, component: &ComponentId) -> Option<Quota> {
         match self.entries.get(component)? {
             Entry::Valid(rights) => match &rights.file_write {
-                Slot::Ready(rule) => Some(rule.quota),
+                Slot::Ready(rule, _) => Some(rule.quota),
                 Slot::Missing | Slot::Disabled | Slot::ScopeInvalid => None,
             },
             Entry::Invalid => None,

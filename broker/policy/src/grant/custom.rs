@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Wish, enabled};
+use crate::conditions::Conditions;
 use crate::handler::Mode;
 use crate::json::{Fields, JsonError};
 
@@ -20,6 +21,8 @@ pub struct CustomGrant {
     /// Where the handler runs; there is one place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    #[serde(flatten)]
+    pub conditions: Conditions,
     #[serde(flatten)]
     pub config: Map<String, Value>,
 }
@@ -38,16 +41,20 @@ impl CustomGrant {
         Ok(Self {
             enabled,
             mode,
+            conditions: Conditions::read(&mut fields, wish)?,
             config: config(&mut fields)?,
         })
     }
 }
 
 /// All that is left of an object, as what a handler is given; bounded, because nothing else is
-/// known of it.
+/// known of it. Conditions are taken out before, or have no place there.
 pub(crate) fn config(fields: &mut Fields) -> Result<Map<String, Value>, JsonError> {
     let mut config = Map::new();
     for (key, node) in fields.drain() {
+        if Conditions::KEYS.contains(&key.as_str()) {
+            return Err(fields.error(&key, "only a grant says this"));
+        }
         let value = node.into_value();
         if depth(&value) >= MAX_CONFIG_DEPTH {
             let message = format!("this is nested deeper than {MAX_CONFIG_DEPTH} levels");

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::inject::{self, Inject};
 use super::{Wish, enabled, required_list};
+use crate::conditions::Conditions;
 use crate::host::{Domain, Host, Port};
 use crate::json::{Fields, JsonError, Node};
 use crate::method::HttpMethod;
@@ -37,6 +38,8 @@ pub struct NetworkGrant {
     pub timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_response_bytes: Option<u64>,
+    #[serde(flatten)]
+    pub conditions: Conditions,
 }
 
 pub(super) fn read(mut fields: Fields, wish: Wish) -> Result<NetworkGrant, JsonError> {
@@ -59,6 +62,7 @@ pub(super) fn read(mut fields: Fields, wish: Wish) -> Result<NetworkGrant, JsonE
         tcp: fields.list("tcp")?,
         timeout_ms: fields.number("timeout_ms", u64::MAX)?,
         max_response_bytes: fields.number("max_response_bytes", u64::MAX)?,
+        conditions: Conditions::read(&mut fields, wish)?,
     };
     fields.finish()?;
     Ok(grant)

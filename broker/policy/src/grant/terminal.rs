@@ -8,6 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::Serialize;
 
 use super::{Wish, enabled, required_list};
+use crate::conditions::Conditions;
 use crate::ids::EnvKey;
 use crate::json::{Fields, JsonError};
 use crate::path::AbsPath;
@@ -30,6 +31,8 @@ pub struct TerminalGrant {
     pub max_output_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
+    #[serde(flatten)]
+    pub conditions: Conditions,
 }
 
 /// Where commands run.
@@ -89,6 +92,7 @@ pub(super) fn read(mut fields: Fields, wish: Wish) -> Result<TerminalGrant, Json
         timeout_ms: fields.number("timeout_ms", u64::MAX)?,
         max_output_bytes: fields.number("max_output_bytes", u64::MAX)?,
         memory_mb: fields.number("memory_mb", 1 << 20)?,
+        conditions: Conditions::read(&mut fields, wish)?,
     };
     fields.finish()?;
     Ok(grant)

@@ -7,6 +7,7 @@
 )]
 
 mod attacks;
+mod conditions;
 mod custom;
 mod edit;
 mod env;

@@ -93,6 +93,21 @@ fn schemas_accept_what_the_parser_accepts() {
             r#"{"clock": {"enabled": true}, "sqlite_query": {"enabled": false, "mode": "sandbox", "a": {"b": [1]}}}"#,
             true,
         ),
+        (
+            r#"{"clock": {"enabled": true, "not_before": "2030-01-31T12:00:00Z", "max_uses": 1, "zone": "UTC"},
+                "env_read": {"enabled": true, "allowed_keys": [], "expires_at": "2030-01-31T12:00:00+01:00", "max_uses": 3,
+                "rate_per_minute": 60, "ask": true, "always": ["KEY"]}}"#,
+            true,
+        ),
+        (r#"{"clock": {"enabled": true, "max_uses": 0}}"#, false),
+        (
+            r#"{"file_read": {"enabled": true, "directories": [], "rate_per_minute": 1000001}}"#,
+            false,
+        ),
+        (
+            r#"{"terminal": {"enabled": true, "directories": [], "allowed_commands": [], "ask": 1}}"#,
+            false,
+        ),
         (r#"{"clock": {"zone": "UTC"}}"#, false),
         (r#"{"Clock": {"enabled": true}}"#, false),
         (r#"{"../clock": {"enabled": true}}"#, false),
