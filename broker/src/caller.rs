@@ -190,6 +190,7 @@ pub struct Identity {
     commands: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     upstreams: Arc<outbound::Pool>,
+    answers: outbound::Answers,
     sessions: Arc<Semaphore>,
     refusals: Throttle,
 }
@@ -203,6 +204,7 @@ impl Identity {
             base,
             tunnels: Arc::new(Semaphore::new(usize::from(tunnels.get()))),
             upstreams: Arc::default(),
+            answers: outbound::Answers::default(),
             container: OnceLock::new(),
             refusals: Throttle::default(),
             effects: Arc::new(Semaphore::new(EFFECTS)),
@@ -266,6 +268,10 @@ impl Caller {
     /// Connections to servers that the component may use again.
     pub(crate) fn upstreams(&self) -> &Arc<outbound::Pool> {
         &self.identity.upstreams
+    }
+    /// What name servers said to the component.
+    pub(crate) fn answers(&self) -> &outbound::Answers {
+        &self.identity.answers
     }
     /// A place for one more terminal, where there is one. It is no longer a connection that the
     /// listener counts.

@@ -1,10 +1,11 @@
-//! The bare peer: a tonic server that does nothing but answer, in a process of its own.
+//! The bare peer: a tonic server that does nothing but answer, or write what it is sent, in a process of its own.
 //!
 //! Its runtime has one worker, as the broker's runtime for requests has; its replies are as
 //! large as those of the measured handler.
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     pin::Pin,
@@ -116,6 +117,11 @@ impl Drop for Bare {
     }
 }
 
+/// Not the very file that the broker writes.
+fn beside(path: &str) -> String {
+    format!("{path}.bare")
+}
+
 fn nothing<T>() -> Result<T, Status> {
     Err(Status::unimplemented("the bare server only reads"))
 }
@@ -168,7 +174,13 @@ impl Capabilities for Echo {
     ) -> Result<Response<v1::FileWriteResponse>, Status> {
         let mut chunks = request.into_inner();
         let mut size = 0;
+        let mut file = None;
         while let Some(chunk) = chunks.message().await? {
+            let file = match &mut file {
+                Some(file) => file,
+                none => none.insert(fs::File::create(beside(&chunk.path))?),
+            };
+            file.write_all(&chunk.data)?;
             size += u64::try_from(chunk.data.len()).unwrap_or(u64::MAX);
         }
         Ok(Response::new(v1::FileWriteResponse { size }))

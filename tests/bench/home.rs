@@ -87,11 +87,26 @@ fn grant(home: &Path, number: usize, permissions: &Value) -> Result<(), Failure>
     write(&home.join(name), &grant.to_string())
 }
 
-/// Changes how many packs are started at once.
-pub fn set_concurrency(home: &Path, at_once: u64) -> Result<(), Failure> {
+/// What is changed in the shipped settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many packs are started at once.
+    pub at_once: u64,
+    /// Processor time of a pack, where it is not as shipped: what a pack may use of it is a limit
+    /// and no cost, and a program beside which one is compared has no limit.
+    pub processors: Option<usize>,
+}
+
+/// Changes the settings of the broker that is started next.
+pub fn set(home: &Path, settings: Settings) -> Result<(), Failure> {
     let mut config = config(home)?;
     if let Some(setting) = config.pointer_mut("/start/concurrency") {
-        *setting = at_once.into();
+        *setting = settings.at_once.into();
+    }
+    if let (Some(setting), Some(processors)) =
+        (config.pointer_mut("/pack/cpus"), settings.processors)
+    {
+        *setting = processors.into();
     }
     write(&home.join("docker/config.json"), &config.to_string())
 }

@@ -35,6 +35,7 @@ use crate::{
     client::Job,
     failure::Failure,
     figure::{Figure, Report},
+    home::Settings,
     stage::{Stage, Step},
     web::Web,
 };
@@ -193,7 +194,7 @@ async fn measure(args: &Args, binaries: &Path, web: Arc<Web>) -> Result<Report, 
 /// All that needs a broker.
 async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
-    let shipped = stage.shipped_concurrency();
+    let shipped = stage.shipped();
     stage.start(shipped).await?;
     if wanted(Part::Packs) {
         report.take(
@@ -201,9 +202,13 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
             packs::idle(stage).await.map(|figure| vec![figure]),
         );
         report.take("packs", packs::figures(stage, args.quick).await);
-        stage.stop()?;
-        stage.start(shipped).await?;
     }
+    stage.stop()?;
+    let unlimited = Settings {
+        processors: Some(processes::processors()?.len()),
+        ..shipped
+    };
+    stage.start(unlimited).await?;
     let first = [stage::pack(0)];
     stage.each(Step::Up, &first).await?;
     if wanted(Part::Reads) {

@@ -7,6 +7,7 @@ use crate::{
     engine,
     failure::Failure,
     figure::Figure,
+    home::Settings,
     processes,
     sample::median,
     stage::{self, Stage, Step},
@@ -34,7 +35,11 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
     let mut memory = Vec::new();
     for at_once in CONCURRENCIES {
         stage.stop()?;
-        stage.start(at_once).await?;
+        let settings = Settings {
+            at_once,
+            ..stage.shipped()
+        };
+        stage.start(settings).await?;
         let mut times = Vec::new();
         let mut bare = Vec::new();
         for _ in 0..rounds {

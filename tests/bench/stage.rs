@@ -13,7 +13,13 @@ use rumi_proto::v1::{self, control_client::ControlClient, progress};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use crate::{engine, failure::Failure, home, socket, web::Web};
+use crate::{
+    engine,
+    failure::Failure,
+    home::{self, Settings},
+    socket,
+    web::Web,
+};
 
 /// Packs of a whole run.
 pub const PACKS: usize = 20;
@@ -114,6 +120,14 @@ impl Stage {
         self.shipped
     }
 
+    /// The settings as they are shipped.
+    pub fn shipped(&self) -> Settings {
+        Settings {
+            at_once: self.shipped,
+            processors: None,
+        }
+    }
+
     /// All packs by name.
     pub fn packs(&self) -> Vec<String> {
         (0..self.packs).map(pack).collect()
@@ -158,9 +172,9 @@ impl Stage {
         Ok(components.next().ok_or_else(none)?.uid)
     }
 
-    /// Starts a broker that starts so many packs at once.
-    pub async fn start(&mut self, at_once: u64) -> Result<(), Failure> {
-        home::set_concurrency(&self.path().join("home"), at_once)?;
+    /// Starts a broker with these settings.
+    pub async fn start(&mut self, settings: Settings) -> Result<(), Failure> {
+        home::set(&self.path().join("home"), settings)?;
         let log = self.path().join("broker.log");
         let log = fs::File::create(&log).map_err(Failure::file(&log))?;
         let program = self.binaries.join("rumi-broker");

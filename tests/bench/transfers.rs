@@ -33,7 +33,9 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
         let rounds = ground.rounds(&large, bytes, way, false)?;
         figures.push(rates(name, "GB/s", 1e9, &rounds));
     }
-    fs::remove_file(&large).map_err(Failure::file(&large))?;
+    for left in [&large, &large.with_extension("bare")] {
+        fs::remove_file(left).map_err(Failure::file(left))?;
+    }
     figures.extend(listed(stage, &ground, quick)?);
     Ok(figures)
 }

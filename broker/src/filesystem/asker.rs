@@ -66,6 +66,11 @@ impl Asker {
         Arc::clone(&self.open).try_acquire_owned().ok()
     }
 
+    /// A place among the slow operations, if there is one and nobody waits for it.
+    pub(super) fn place_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slow).try_acquire_owned().ok()
+    }
+
     /// Waits until the component may begin one more slow operation.
     pub(super) async fn place_to_wait(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes the semaphore.

@@ -37,21 +37,26 @@ pub(super) fn write(
     if !open.uses.write {
         return reply.error(Errno::EBADF);
     }
+    if open.in_memory {
+        return write_now(&open, offset, data, reply);
+    }
     let data = data.to_vec();
-    shared.wait(asker, move || {
-        // It may have been revoked while it waited for its turn.
-        let file = match open.file() {
-            Ok(file) => file,
-            Err(errno) => return reply.error(errno),
-        };
-        match put(&open, &file, offset, &data) {
-            Ok(written) => {
-                open.count_in(written);
-                reply.written(u32::try_from(written).unwrap_or(0));
-            }
-            Err(error) => reply.error(Errno::from_i32(answer::number(&error))),
+    shared.wait(asker, move || write_now(&open, offset, &data, reply));
+}
+
+fn write_now(open: &OpenFile, offset: u64, data: &[u8], reply: ReplyWrite) {
+    // It may have been revoked while it waited for its turn.
+    let file = match open.file() {
+        Ok(file) => file,
+        Err(errno) => return reply.error(errno),
+    };
+    match put(open, &file, offset, data) {
+        Ok(written) => {
+            open.count_in(written);
+            reply.written(u32::try_from(written).unwrap_or(0));
         }
-    });
+        Err(error) => reply.error(Errno::from_i32(answer::number(&error))),
+    }
 }
 
 /// Writes as much as there is room for. What the disk did not take is an error only where it took

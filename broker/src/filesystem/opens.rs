@@ -28,6 +28,13 @@ pub(super) struct Uses {
     pub(super) most: u64,
 }
 
+/// Where it cannot be told, it is taken for a disk's.
+fn is_in_memory(file: &File) -> bool {
+    /// `TMPFS_MAGIC` of linux/magic.h.
+    const TMPFS: i64 = 0x0102_1994;
+    rustix::fs::fstatfs(file).is_ok_and(|found| i64::from(found.f_type) == TMPFS)
+}
+
 /// One open file of one component.
 #[derive(Debug)]
 pub(super) struct OpenFile {
@@ -35,6 +42,8 @@ pub(super) struct OpenFile {
     pub(super) inode: u64,
     pub(super) uses: Uses,
     file: RwLock<Option<Arc<File>>>,
+    /// Whether its file system is memory alone, so that reading and writing wait for no disk.
+    pub(super) in_memory: bool,
     /// Where it may grow: on whose account.
     pub(super) growing: Option<Arc<Growing>>,
     /// Kept for as long as the kernel reads the file by itself.
@@ -60,6 +69,7 @@ impl OpenFile {
             uid,
             inode,
             uses,
+            in_memory: is_in_memory(&file),
             file: RwLock::new(Some(file)),
             growing,
             backing,

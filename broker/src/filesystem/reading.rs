@@ -165,8 +165,18 @@ impl Handler<FileRead> for ToRead {
 }
 
 thread_local! {
-    /// One for each of a session's threads, as long as the longest read so far.
+    /// One for each thread that answers reads, as long as the longest so far.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends the thread's own buffer: fresh memory of this size costs the kernel more than filling it.
+fn with_buffer<T>(wanted: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        work(buffer.get_mut(..wanted).unwrap_or_default())
+    })
 }
 
 /// Answers a read: at once where the kernel has the bytes in memory, else in the component's turn.
@@ -184,12 +194,13 @@ pub(super) fn read(
         Err(errno) => return reply.error(errno),
     };
     let wanted = usize::try_from(size).unwrap_or(0);
-    let left = BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < wanted {
-            buffer.resize(wanted, 0);
-        }
-        let buffer = buffer.get_mut(..wanted).unwrap_or_default();
-        match from_memory(&file, buffer, offset) {
+    let left = with_buffer(wanted, |buffer| {
+        let at_once = match open.in_memory {
+            // The kernel cannot be asked not to wait there, and does not.
+            true => fill(&file, buffer, offset).ok(),
+            false => from_memory(&file, buffer, offset),
+        };
+        match at_once {
             Some(read) => {
                 open.count_out(read);
                 reply.data(buffer.get(..read).unwrap_or_default());
@@ -205,14 +216,13 @@ pub(super) fn read(
             Ok(file) => file,
             Err(errno) => return reply.error(errno),
         };
-        let mut buffer = vec![0; wanted];
-        match fill(&file, &mut buffer, offset) {
+        with_buffer(wanted, |buffer| match fill(&file, buffer, offset) {
             Ok(read) => {
                 open.count_out(read);
                 reply.data(buffer.get(..read).unwrap_or_default());
             }
             Err(error) => reply.error(Errno::from_i32(super::answer::number(&error))),
-        }
+        });
     });
 }
 

@@ -118,6 +118,15 @@ impl Shared {
 
     /// Does what may block, in the component's turn, away from the session's threads.
     pub(super) fn wait(&self, asker: &Arc<Asker>, work: impl FnOnce() + Send + 'static) {
+        if let Some(place) = asker.place_now() {
+            // Without the detour by way of a task: each thread that is woken costs as much as the work.
+            drop(self.runtime.spawn_blocking(move || {
+                let _place = place;
+                let ended = std::panic::catch_unwind(AssertUnwindSafe(work));
+                survived(ended);
+            }));
+            return;
+        }
         let asker = Arc::clone(asker);
         drop(self.runtime.spawn(async move {
             let _place = asker.place_to_wait().await;

@@ -124,13 +124,21 @@ fn fetch_failure(error: &FetchError) -> Refusal {
 pub(super) async fn look_up(context: Context<'_>, host: &Host) -> Result<NetworkFound, Refusal> {
     let resolver = context.broker.resolver();
     // A look-up tells the name to others: it happens only once it is allowed and recorded.
-    let addresses = resolver.resolve(host).await.map_err(|error| {
-        let code = match error {
-            ResolveError::Timeout { .. } => Failure::Timeout,
-            _ => Failure::Unavailable,
-        };
-        Refusal::failed(code, error.to_string())
-    })?;
+    let answers = context.caller.answers();
+    let addresses = match answers.get(host) {
+        Some(addresses) => addresses,
+        None => {
+            let answer = resolver.resolve(host).await.map_err(|error| {
+                let code = match error {
+                    ResolveError::Timeout { .. } => Failure::Timeout,
+                    _ => Failure::Unavailable,
+                };
+                Refusal::failed(code, error.to_string())
+            })?;
+            answers.keep(host, &answer);
+            answer.addresses
+        }
+    };
     let own = outbound::own_addresses(resolver, &addresses).map_err(|error| {
         tracing::error!(%error, "the host's own addresses cannot be read");
         Refusal::failed(

@@ -4,6 +4,7 @@
 //! may be dialled after it; [`dial`] takes the destination of a policy's confirmation and nothing else, so
 //! that an address nobody judged cannot be connected to.
 
+mod answers;
 mod deadline;
 mod dial;
 mod exchange;
@@ -24,6 +25,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use answers::Answers;
 pub(crate) use dial::dial;
 pub(crate) use fetch::{FetchError, FetchFailure, Limits, Reply, fetch};
 pub(crate) use hello::{HelloError, read_hello};

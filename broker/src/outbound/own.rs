@@ -1,11 +1,13 @@
 //! The host's own addresses, its gateways and its name servers: targets that no table of ranges knows.
 //!
-//! They are read from the kernel for each connection, because interfaces come and go with every
-//! container that starts.
+//! Interfaces come and go with every container that starts, so what was read of them holds for a
+//! second; where a judged address leads is asked of the kernel each time.
 
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::{name_servers::NameServersUnknown, resolver::Resolver};
@@ -40,17 +42,44 @@ pub(crate) enum OwnAddressesError {
     Probe(#[source] io::Error),
 }
 
+/// Reading the kernel's tables takes as long as a whole request of small size.
+const TABLES_HOLD: Duration = Duration::from_secs(1);
+
+/// What the kernel's tables said last, and when.
+#[derive(Debug, Default)]
+pub(super) struct Tables(Mutex<Option<(Instant, Vec<IpAddr>)>>);
+
+impl Tables {
+    fn addresses(&self) -> Result<Vec<IpAddr>, OwnAddressesError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((since, addresses)) if since.elapsed() < TABLES_HOLD => Ok(addresses.clone()),
+            _ => {
+                let began = Instant::now();
+                let addresses = read_tables()?;
+                *kept = Some((began, addresses.clone()));
+                Ok(addresses)
+            }
+        }
+    }
+}
+
+fn read_tables() -> Result<Vec<IpAddr>, OwnAddressesError> {
+    let mut own: Vec<IpAddr> = ipv4_addresses(&read(IPV4_TABLE)?);
+    own.extend(ipv4_gateways(&read(IPV4_ROUTES)?));
+    // Without IPv6 in the kernel there are no such tables, and nothing to protect either.
+    own.extend(ipv6_addresses(&read_if_there(IPV6_ADDRESSES)?));
+    own.extend(ipv6_gateways(&read_if_there(IPV6_ROUTES)?));
+    Ok(own)
+}
+
 /// Every address of the host's interfaces, gateways and name servers, and each candidate that the kernel
 /// would deliver to this host itself (a local route may cover whole ranges, which no interface lists).
 pub(crate) fn own_addresses(
     resolver: &Resolver,
     candidates: &[IpAddr],
 ) -> Result<Vec<IpAddr>, OwnAddressesError> {
-    let mut own: Vec<IpAddr> = ipv4_addresses(&read(IPV4_TABLE)?);
-    own.extend(ipv4_gateways(&read(IPV4_ROUTES)?));
-    // Without IPv6 in the kernel there are no such tables, and nothing to protect either.
-    own.extend(ipv6_addresses(&read_if_there(IPV6_ADDRESSES)?));
-    own.extend(ipv6_gateways(&read_if_there(IPV6_ROUTES)?));
+    let mut own = resolver.tables().addresses()?;
     own.extend(resolver.name_servers().addresses()?);
     for candidate in candidates {
         let candidate = candidate.to_canonical();

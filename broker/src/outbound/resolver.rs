@@ -1,6 +1,6 @@
 //! Names to addresses, over DNS alone.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_resolver::{
     TokioResolver,
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     deadline,
     name_servers::{NameServers, NameServersUnknown},
+    own::Tables,
 };
 
 /// A lookup that takes longer has failed, whatever the request's own limit is.
@@ -28,6 +29,16 @@ const MAX_ADDRESSES: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver {
     name_servers: NameServers,
+    tables: Arc<Tables>,
+}
+
+/// What the name servers said of a host.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Every address, each once, those of IPv4 first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How long they say that it holds.
+    pub(crate) until: Instant,
 }
 
 /// Why a name has no addresses.
@@ -77,20 +88,29 @@ pub(crate) enum ResolveError {
 impl Resolver {
     /// A resolver that asks these servers.
     pub(crate) fn new(name_servers: NameServers) -> Self {
-        Self { name_servers }
+        Self {
+            name_servers,
+            tables: Arc::default(),
+        }
     }
 
     pub(super) fn name_servers(&self) -> &NameServers {
         &self.name_servers
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// Every address the host has; a literal address is its own answer and asks nobody.
     ///
-    /// Answers are not kept: each is judged when it is used, and one component must not learn from
-    /// the time a lookup takes which names another one asked for.
-    pub(crate) async fn resolve(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveError> {
+    /// Answers are kept by the component that asks, if at all: see [`super::answers`].
+    pub(crate) async fn resolve(&self, host: &Host) -> Result<Answer, ResolveError> {
         if let Some(address) = host.address() {
-            return Ok(vec![address]);
+            return Ok(Answer {
+                addresses: vec![address],
+                until: Instant::now(),
+            });
         }
         let timeout = || ResolveError::Timeout { host: host.clone() };
         deadline::before(Instant::now() + LOOKUP_TIMEOUT, self.ask(host))
@@ -98,16 +118,19 @@ impl Resolver {
             .map_err(|_passed| timeout())?
     }
 
-    async fn ask(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveError> {
+    async fn ask(&self, host: &Host) -> Result<Answer, ResolveError> {
         let mut name = Name::from_ascii(host.as_str()).map_err(|source| ResolveError::Name {
             host: host.clone(),
             source,
         })?;
         name.set_fqdn(true);
         let answer = self.client(host)?.lookup_ip(name).await;
-        let mut addresses: Vec<IpAddr> = match answer {
-            Ok(answer) => answer.iter().collect(),
-            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Vec::new(),
+        let (mut addresses, until) = match answer {
+            Ok(answer) => {
+                let addresses: Vec<IpAddr> = answer.iter().collect();
+                (addresses, Instant::from_std(answer.valid_until()))
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => (Vec::new(), Instant::now()),
             Err(NetError::Timeout) => return Err(ResolveError::Timeout { host: host.clone() }),
             Err(source) => return Err(failed(host, source)),
         };
@@ -123,7 +146,7 @@ impl Resolver {
         if addresses.is_empty() {
             return Err(ResolveError::NotFound { host: host.clone() });
         }
-        Ok(addresses)
+        Ok(Answer { addresses, until })
     }
 
     /// A client a lookup: a shared one would hold the system's servers of yesterday, and its cache and

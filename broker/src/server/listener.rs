@@ -45,12 +45,12 @@ const LAST_BYTES: Duration = Duration::from_secs(10);
 /// References to the count of requests when there is none: this task's and the service's.
 const IDLE: usize = 2;
 /// Requests in flight on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
+const MAX_STREAMS: u32 = 32;
 /// Requests of a component that are read, answered or sent at once; others wait.
 const MAX_REQUESTS: usize = 64;
 /// Bytes that a stream may send ahead. Those that wait for their turn must not use up the
 /// connection's window, or those that have it could not go on.
-const STREAM_WINDOW: u32 = 32 * 1024;
+const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Why a component's socket cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,12 @@ async fn both_families_are_asked_and_the_old_one_comes_first() {
         other => panic!("{other}"),
     })
     .await;
-    let found = server.resolver().resolve(&host("api.test")).await.unwrap();
+    let found = server
+        .resolver()
+        .resolve(&host("api.test"))
+        .await
+        .unwrap()
+        .addresses;
     assert_eq!(
         found,
         addresses(&["198.51.100.1", "198.51.100.2", "2001:db8::1"])
@@ -45,7 +50,12 @@ async fn both_families_are_asked_and_the_old_one_comes_first() {
 async fn a_literal_address_asks_nobody() {
     let server = NameServer::start(|_, _, _| Answer::Silence).await;
     for literal in ["198.51.100.7", "2001:db8::7"] {
-        let found = server.resolver().resolve(&host(literal)).await.unwrap();
+        let found = server
+            .resolver()
+            .resolve(&host(literal))
+            .await
+            .unwrap()
+            .addresses;
         assert_eq!(found, addresses(&[literal]));
     }
     assert!(server.names_asked().is_empty());
@@ -62,11 +72,11 @@ async fn each_lookup_is_made_anew() {
     let resolver = server.resolver();
     let name = host("rebinding.test");
     assert_eq!(
-        resolver.resolve(&name).await.unwrap(),
+        resolver.resolve(&name).await.unwrap().addresses,
         addresses(&["198.51.100.1"])
     );
     assert_eq!(
-        resolver.resolve(&name).await.unwrap(),
+        resolver.resolve(&name).await.unwrap().addresses,
         addresses(&["127.0.0.1"])
     );
 }
@@ -96,7 +106,11 @@ async fn one_bad_address_denies_the_name() {
         })
         .await;
         let resolver = server.resolver();
-        let found = resolver.resolve(&host("mixed.test")).await.unwrap();
+        let found = resolver
+            .resolve(&host("mixed.test"))
+            .await
+            .unwrap()
+            .addresses;
         assert!(found.contains(&bad.parse().unwrap()), "{bad}: {found:?}");
         let own = own_addresses(&resolver, &found).unwrap();
         let denial = Wish::get("https://mixed.test/")
@@ -132,7 +146,12 @@ async fn aliases_are_followed_to_their_end() {
     })
     .await;
     for server in [in_one_answer, one_by_one] {
-        let found = server.resolver().resolve(&host("a.test")).await.unwrap();
+        let found = server
+            .resolver()
+            .resolve(&host("a.test"))
+            .await
+            .unwrap()
+            .addresses;
         assert_eq!(found, addresses(&["198.51.100.3"]));
     }
 }
@@ -142,7 +161,11 @@ async fn an_alias_for_this_machine_is_found_out() {
     let server =
         NameServer::start(|name, _, _| Answer::Records(vec![alias(name, "localhost.")])).await;
     let resolver = server.resolver();
-    let found = resolver.resolve(&host("harmless.test")).await.unwrap();
+    let found = resolver
+        .resolve(&host("harmless.test"))
+        .await
+        .unwrap()
+        .addresses;
     assert!(
         found.iter().all(|address| address.is_loopback()),
         "{found:?}"
@@ -234,7 +257,12 @@ async fn half_an_answer_is_enough() {
         _ => Answer::Code(ResponseCode::ServFail),
     })
     .await;
-    let found = server.resolver().resolve(&host("old.test")).await.unwrap();
+    let found = server
+        .resolver()
+        .resolve(&host("old.test"))
+        .await
+        .unwrap()
+        .addresses;
     assert_eq!(found, addresses(&["198.51.100.1"]));
 }
 
@@ -253,7 +281,10 @@ async fn a_flood_of_addresses_is_refused_as_a_whole() {
         })
         .await;
         match server.resolver().resolve(&host("huge.test")).await {
-            Ok(found) => assert!(accepted && found.len() == count, "{count}: {}", found.len()),
+            Ok(found) => {
+                let found = found.addresses.len();
+                assert!(accepted && found == count, "{count}: {found}");
+            }
             Err(error) => assert!(
                 !accepted
                     && matches!(error, ResolveError::TooMany { count: seen, .. } if seen == count),
@@ -289,7 +320,7 @@ async fn the_second_server_is_asked_when_the_first_is_dead() {
     let dead = NameServer::start(|_, _, _| Answer::Silence).await;
     let alive = only_v4("api.test.", &["198.51.100.1"]).await;
     let resolver = Resolver::new(NameServers::Listed(vec![dead.address, alive.address]));
-    let found = resolver.resolve(&host("api.test")).await.unwrap();
+    let found = resolver.resolve(&host("api.test")).await.unwrap().addresses;
     assert_eq!(found, addresses(&["198.51.100.1"]));
 }
 
