@@ -239,7 +239,8 @@ fn check_not_root(place: &Place, path: &AbsPath, action: &FileWriteAction) -> Re
         action,
         FileWriteAction::Look | FileWriteAction::Mkdir { parents: true }
     );
-    if stays || !place.relative().is_empty() {
+    let mut above = place.rule.roots.above(path);
+    if stays || above.all(|(_, relative)| !relative.is_empty()) {
         return Ok(());
     }
     let sentence = format!(

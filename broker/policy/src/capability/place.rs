@@ -51,7 +51,8 @@ impl Place {
         self.path.as_str().get(self.start..).unwrap_or_default()
     }
 
-    /// Finds the nearest granted directory above `path`. An exclusion counts from every granted
+    /// Finds the nearest granted directory above `path`, of those from which it matches the patterns
+    /// where there is one. An exclusion counts from every granted
     /// directory above it, so that granting a directory twice loosens nothing.
     pub(crate) fn find(
         rule: &Arc<FileRule>,
@@ -63,18 +64,23 @@ impl Place {
             return Err(forbidden(path, entry));
         }
         let mut nearest = None;
-        let mut known = false;
+        let mut fitting = None;
         for (root, relative) in rule.roots.above(path) {
-            known = true;
             if rule.globs.excludes(relative) {
                 return Err(excluded(path));
             }
-            let fits = patterns != Patterns::Apply || rule.globs.includes(relative);
-            if nearest.is_none() && fits {
-                nearest = Some((root, relative));
+            nearest = nearest.or(Some((root, relative)));
+            if fitting.is_none() && rule.globs.includes(relative) {
+                fitting = Some((root, relative));
             }
         }
-        match nearest {
+        let known = nearest.is_some();
+        // What turns out to be a file is looked at from where it could be read.
+        let picked = match patterns {
+            Patterns::Apply => fitting,
+            Patterns::ApplyOnceKnown => fitting.or(nearest),
+        };
+        match picked {
             Some((root, relative)) => Ok(Self {
                 rule: rule.clone(),
                 root: root.clone(),
@@ -110,12 +116,14 @@ impl Place {
             return Err(Denial::new(Reason::OutsideDirectory, sentence)
                 .with_detail(format!("it leads to `{}`", shown(real_path))));
         };
-        if self.rule.globs.excludes(relative) {
+        let globs = &self.rule.globs;
+        let mut above = self.rule.roots.above(real_path);
+        if globs.excludes(relative) || above.any(|(_, relative)| globs.excludes(relative)) {
             return Err(excluded(asked));
         }
         // A directory among the files must not be opened by a name that only files may have,
         // and the name asked for counts as much as the name it led to.
-        let fits = |relative| self.rule.globs.includes(relative);
+        let fits = |relative| globs.includes(relative);
         if is_directory || (fits(relative) && fits(self.relative())) {
             return Ok(());
         }

@@ -423,6 +423,34 @@ fn an_exclusion_holds_from_every_granted_directory_above() {
 }
 
 #[test]
+fn a_link_leads_round_no_exclusion_of_an_outer_directory() {
+    let set = policy(
+        r#"{"file_read": {"enabled": true, "directories": ["/srv", "/srv/a"], "exclude": ["a/keys"]}}"#,
+    );
+    let led_to = found("/srv/a", "/srv/a/keys/x");
+    assert_eq!(
+        reason(&confirm(&set, read("/srv/a/link"), &led_to)),
+        "pattern_excluded"
+    );
+    let led_to = found("/srv/a", "/srv/a/other/x");
+    assert_eq!(reason(&confirm(&set, read("/srv/a/link"), &led_to)), "ok");
+}
+
+#[test]
+fn what_can_be_read_can_be_looked_at() {
+    let set = policy(
+        r#"{"file_read": {"enabled": true, "directories": ["/srv", "/srv/a"], "patterns": ["a/*.md"]}}"#,
+    );
+    let looked_at = with(FileReadAction::Stat, "/srv/a/x.md");
+    let led_to = found("/srv", "/srv/a/x.md");
+    for asked in [read("/srv/a/x.md"), looked_at] {
+        let permit = ask::<FileRead>(&set, asked).unwrap();
+        assert_eq!(permit.terms().root().as_str(), "/srv");
+        assert_eq!(reason(&permit.confirm(&led_to)), "ok");
+    }
+}
+
+#[test]
 fn an_empty_list_allows_nothing() {
     let set = policy(r#"{"file_read": {"enabled": true, "directories": []}}"#);
     assert_eq!(

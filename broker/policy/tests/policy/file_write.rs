@@ -106,6 +106,26 @@ fn the_granted_directory_itself_stays() {
 }
 
 #[test]
+fn a_granted_directory_stays_inside_of_another_too() {
+    let set = policy(
+        r#"{"file_write": {"enabled": true, "directories": ["/srv", "/srv/a"], "patterns": ["a", "*.md"]}}"#,
+    );
+    for action in [
+        FileWriteAction::Write,
+        FileWriteAction::Append,
+        FileWriteAction::Create,
+        FileWriteAction::Delete,
+        FileWriteAction::Mkdir { parents: false },
+        FileWriteAction::Rename {
+            to: path("/srv/b.md"),
+        },
+    ] {
+        let asked = ask::<FileWrite>(&set, write(action.clone(), "/srv/a", 0));
+        assert_eq!(reason(&asked), "not_a_file", "{action:?}");
+    }
+}
+
+#[test]
 fn sizes_are_counted_to_the_byte() {
     let set = srv(r#", "max_bytes": 100"#);
     let at = "/srv/out/a";
