@@ -148,6 +148,7 @@ impl Question {
         match serde_json::from_str(args) {
             Ok(serde_json::Value::Object(_)) => Ok(Self::Custom(CustomAsk {
                 handler: handler.clone(),
+                args: args.into(),
                 bytes: u64::try_from(args.len()).unwrap_or(u64::MAX),
                 fingerprint: String::new(),
                 depth: 0,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::compile::{Rights, Scopes};
 use crate::conditions::Conditions;
 use crate::denial::{Denial, Remedy};
+use crate::exact::{ExactRequest, Words};
 use crate::ids::ComponentId;
 use crate::permission::PermissionName;
 use crate::reason::Reason;
@@ -52,7 +53,7 @@ pub trait Capability: Judge {
 }
 
 pub(crate) mod sealed {
-    use super::{ComponentId, Debug, Denial, Remedy, Rights, Scopes, Slot};
+    use super::{ComponentId, Debug, Denial, Remedy, Rights, Scopes, Slot, Words};
 
     /// How a capability is judged. The module is private, so nobody adds a capability that says
     /// yes.
@@ -66,6 +67,10 @@ pub(crate) mod sealed {
         /// What the handler acts on.
         type Confirmed: Debug + Send + Sync;
         type Rule;
+
+        /// Whether the admin is asked about it, where a grant says so. A mere question about the
+        /// component's own grant has no effect that anybody could want to allow.
+        const IS_ASKED_ABOUT: bool = true;
 
         /// What the component has of it; nothing where its grant does not name it.
         fn slot<'a>(rights: &'a Rights, ask: &Self::Ask) -> Option<&'a Slot<Self::Rule>>;
@@ -86,6 +91,9 @@ pub(crate) mod sealed {
             terms: &Self::Terms,
             found: &Self::Found,
         ) -> Result<Self::Confirmed, Denial>;
+
+        /// All of the request, and of the terms what decides what becomes of it.
+        fn spell(ask: &Self::Ask, terms: &Self::Terms, words: &mut Words);
     }
 }
 
@@ -153,6 +161,24 @@ macro_rules! case_accessors {
 
 impl<C: Capability> Permit<C> {
     case_accessors!();
+
+    /// The whole request, which no other has.
+    pub fn exact_request(&self) -> ExactRequest {
+        let mut words = Words::new();
+        C::spell(&self.case.ask, &self.case.terms, &mut words);
+        words.finish()
+    }
+
+    /// What the admin has to be asked before anybody acts on this; nothing where the grant does
+    /// not say so, or where it keeps his answer to exactly this.
+    pub fn question(&self) -> Option<ExactRequest> {
+        let conditions = self.conditions();
+        if !conditions.ask() || !C::IS_ASKED_ABOUT {
+            return None;
+        }
+        let exact = self.exact_request();
+        (!exact.is_among(conditions.always())).then_some(exact)
+    }
 
     /// Judges what the handler found.
     pub fn confirm(self, found: &C::Found) -> Result<Confirmed<C>, Denial> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::denial::Denial;
+use crate::exact::LONGEST_KEPT;
 use crate::grant::Wish;
 use crate::json::{Fields, JsonError};
 use crate::permission::PermissionName;
@@ -12,8 +13,6 @@ use crate::timestamp::Timestamp;
 
 /// The most that `rate_per_minute` may say. Nothing here is used more often.
 const MAX_RATE: u32 = 1_000_000;
-/// The longest exact request that `always` may hold.
-const MAX_REQUEST_BYTES: usize = 16 << 10;
 
 /// What a grant says about the use of one permission. Without any, it may be used at all times,
 /// without end.
@@ -154,11 +153,11 @@ fn timestamp(fields: &mut Fields, key: &'static str) -> Result<Option<Timestamp>
 
 fn requests(fields: &mut Fields) -> Result<Vec<String>, JsonError> {
     let list: Vec<String> = fields.list("always")?.unwrap_or_default();
-    let fits = |request: &String| (1..=MAX_REQUEST_BYTES).contains(&request.len());
+    let fits = |request: &String| (1..=LONGEST_KEPT).contains(&request.len());
     match list.iter().position(|request| !fits(request)) {
         None => Ok(list),
         Some(at) => {
-            let message = format!("an exact request has 1 to {MAX_REQUEST_BYTES} bytes");
+            let message = format!("an exact request has 1 to {LONGEST_KEPT} bytes");
             Err(fields.error(&format!("always[{at}]"), message))
         }
     }

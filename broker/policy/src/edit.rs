@@ -3,9 +3,11 @@
 //! The order of keys stays, what a change does not concern stays, and a file that could not be
 //! read is refused rather than overwritten.
 
+mod always;
 mod custom;
 mod values;
 
+pub use always::keep_request;
 pub use custom::{add_custom, remove_custom};
 
 use crate::grant::Grant;
@@ -54,6 +56,11 @@ pub enum EditError {
     },
     #[error("`--config` takes a JSON object: {0}")]
     Config(String),
+    #[error("the grant of `{component}` has no `{permission}`")]
+    Missing {
+        component: ComponentId,
+        permission: PermissionName,
+    },
 }
 
 impl Change {

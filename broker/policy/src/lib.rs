@@ -10,6 +10,7 @@ mod compile;
 mod conditions;
 mod denial;
 pub mod edit;
+mod exact;
 mod grant;
 mod handler;
 mod host;
@@ -56,6 +57,7 @@ pub use capability::terminal::{
 pub use capability::{Capability, Confirmed, FileKind, Permit, decide};
 pub use conditions::Conditions;
 pub use denial::{Denial, Remedy};
+pub use exact::ExactRequest;
 pub use grant::{
     AllowedCommand, Command, CustomGrant, DomainEntry, EnvGrant, FileGrant, Grant, Inject,
     InjectHost, InjectedHeader, NetworkGrant, Permissions, TcpEntry, TerminalGrant, TerminalMode,

@@ -25,6 +25,7 @@ impl Connection {
         };
         let ask = CustomAsk {
             handler,
+            args: args.as_str().into(),
             bytes: u64::try_from(args.len()).unwrap_or(u64::MAX),
             fingerprint: self.broker.audit().fingerprint(args.as_bytes()),
             depth: self.caller.depth(),

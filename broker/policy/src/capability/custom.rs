@@ -7,6 +7,7 @@ use super::Capability;
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::handler::Mode;
 use crate::ids::{ComponentId, HandlerName};
 use crate::permission::PermissionName;
@@ -22,10 +23,12 @@ const MAX_DEPTH: u32 = 4;
 #[derive(Debug)]
 pub enum Custom {}
 
-/// A call, with as much of its arguments as may be written down.
+/// A call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomAsk {
     pub handler: HandlerName,
+    /// The arguments, for the admin to see where he is asked; no record holds them.
+    pub args: Arc<str>,
     /// Size of the arguments.
     pub bytes: u64,
     /// Keyed hash of the arguments.
@@ -159,5 +162,10 @@ impl Judge for Custom {
             Denial::bad_request(message)
                 .with_detail("the arguments do not fit the handler's schema")
         })
+    }
+
+    /// How many handlers it came through is how it got here, and not what it asks.
+    fn spell(ask: &CustomAsk, _: &CustomTerms, words: &mut Words) {
+        words.say("call").say(ask.handler.as_str()).quote(&ask.args);
     }
 }

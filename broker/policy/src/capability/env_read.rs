@@ -7,6 +7,7 @@ use super::Capability;
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::ids::{ComponentId, EnvKey};
 use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
@@ -138,6 +139,16 @@ impl Judge for EnvRead {
             return Err(Denial::new(most.reason, sentence));
         }
         Ok(())
+    }
+
+    fn spell(ask: &EnvReadAsk, terms: &EnvTerms, words: &mut Words) {
+        match ask {
+            EnvReadAsk::One(key) => words.say("read").quote(key.as_str()),
+            // What is granted meanwhile was not in the question.
+            EnvReadAsk::All => terms
+                .keys()
+                .fold(words.say("list"), |words, key| words.quote(key.as_str())),
+        };
     }
 }
 

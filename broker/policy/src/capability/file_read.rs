@@ -8,6 +8,7 @@ use super::sealed::Judge;
 use super::{Capability, FileKind};
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::ids::ComponentId;
 use crate::path::AbsPath;
 use crate::permission::{Permission, PermissionName};
@@ -217,6 +218,18 @@ impl Judge for FileRead {
             FileReadAction::Read { .. } => return Err(wrong_kind(ask, "a regular file")),
         };
         Ok(FileReadFacts { bytes, hard_links })
+    }
+
+    fn spell(ask: &FileReadAsk, _: &FileTerms, words: &mut Words) {
+        words.say(Self::action(ask)).quote(ask.path.as_str());
+        if let FileReadAction::Read { offset, length } = ask.action {
+            if (offset, length) != (0, 0) {
+                words.say("from").number(offset);
+            }
+            if length != 0 {
+                words.say("for").number(length);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::sealed::Judge;
 use super::{Capability, FileKind};
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::ids::ComponentId;
 use crate::path::AbsPath;
 use crate::permission::{Permission, PermissionName};
@@ -231,6 +232,27 @@ impl Judge for FileWrite {
             max_bytes: place.rule.max_bytes.value.saturating_sub(before),
             quota: place.rule.quota,
         })
+    }
+
+    fn spell(ask: &FileWriteAsk, _: &FileWriteTerms, words: &mut Words) {
+        words.say(Self::action(ask)).quote(ask.path.as_str());
+        match &ask.action {
+            FileWriteAction::Write | FileWriteAction::Append | FileWriteAction::Create => {
+                match ask.bytes {
+                    0 => words.say("any").say("size"),
+                    bytes => words.number(bytes).say("bytes"),
+                };
+            }
+            FileWriteAction::Mkdir { parents: true } => {
+                words.say("with").say("parents");
+            }
+            FileWriteAction::Rename { to } => {
+                words.say("to").quote(to.as_str());
+            }
+            FileWriteAction::Look
+            | FileWriteAction::Mkdir { parents: false }
+            | FileWriteAction::Delete => {}
+        }
     }
 }
 

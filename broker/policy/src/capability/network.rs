@@ -13,6 +13,7 @@ use super::Capability;
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::grant::InjectedHeader;
 use crate::host::{Host, Port, Scheme};
 use crate::ids::ComponentId;
@@ -227,6 +228,19 @@ impl Judge for Network {
         found: &NetworkFound,
     ) -> Result<Destination, Denial> {
         Destination::judge(&ask.host, ask.port, found)
+    }
+
+    fn spell(ask: &NetworkAsk, terms: &NetworkTerms, words: &mut Words) {
+        let (authority, rest) = (ask.authority(), &ask.path_and_query);
+        let url = format!("{}://{authority}{rest}", ask.scheme);
+        words.say("fetch").quote(ask.method.as_str()).quote(&url);
+        for (header, _) in terms.inject() {
+            words.say("carrying").quote(header.as_str());
+        }
+        for header in ask.overrides.names() {
+            // What stands in it is known to the server alone.
+            words.say("with").say(header).leaves_out();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::place::{forbidden, shown};
 use super::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::grant::{AllowedCommand, Command, Misfit, TerminalMode};
 use crate::ids::{ComponentId, EnvKey};
 use crate::path::AbsPath;
@@ -260,6 +261,24 @@ impl Judge for Terminal {
             uid: found.owner_uid,
             gid: found.owner_gid,
         })
+    }
+
+    fn spell(ask: &TerminalAsk, terms: &TerminalTerms, words: &mut Words) {
+        words.say("run").say("in").quote(ask.directory.as_str());
+        if terms.mode() == TerminalMode::Host {
+            words.say("on").say("host");
+        }
+        if !terms.env().is_empty() {
+            let names: Vec<&str> = terms.env().iter().map(|(key, _)| key.as_str()).collect();
+            words.say("with").quote(&names.join(","));
+        }
+        if let Some(timeout) = ask.timeout_ms {
+            words.say("for").number(timeout).say("ms");
+        }
+        words.say("--");
+        for argument in &ask.argv {
+            words.quote(argument);
+        }
     }
 }
 

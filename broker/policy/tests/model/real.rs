@@ -418,6 +418,7 @@ fn custom(set: &PolicySet, case: &Case) -> Answers {
     };
     let ask = handler.parse::<HandlerName>().map(|handler| CustomAsk {
         handler,
+        args: "{}".into(),
         bytes: *bytes,
         fingerprint: "hmac:0".to_owned(),
         depth: *depth,

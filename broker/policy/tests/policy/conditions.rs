@@ -212,6 +212,7 @@ fn every_permission_begins_and_ends_in_time() {
     timely::<Terminal>(&set, command);
     let call = CustomAsk {
         handler: "clock".parse().unwrap(),
+        args: "{}".into(),
         bytes: 2,
         fingerprint: "f".to_owned(),
         depth: 0,

@@ -11,6 +11,7 @@ use crate::world::{ask, file, me, policy, reason, remedy, source};
 fn call(handler: &str) -> CustomAsk {
     CustomAsk {
         handler: handler.parse().unwrap(),
+        args: "{}".into(),
         bytes: 2,
         fingerprint: "f".to_owned(),
         depth: 0,

@@ -11,6 +11,7 @@ mod conditions;
 mod custom;
 mod edit;
 mod env;
+mod exact;
 mod file_read;
 mod file_write;
 mod files_of_policy;

@@ -147,7 +147,10 @@ pub(super) fn refused(error: &EditError) -> Failure {
             message,
             hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
         },
-        EditError::File(_) | EditError::Shape | EditError::Disabled { .. } => Failure::Failed {
+        EditError::File(_)
+        | EditError::Shape
+        | EditError::Disabled { .. }
+        | EditError::Missing { .. } => Failure::Failed {
             message,
             hint: "nothing was changed; `packctl grant lint` checks all files".to_owned(),
         },

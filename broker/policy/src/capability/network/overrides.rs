@@ -34,6 +34,10 @@ impl Overrides {
         found
     }
 
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.method.into_iter().chain(self.path)
+    }
+
     /// What is narrowed is not to be said a second time.
     pub(super) fn check(self, narrowed: Narrowed) -> Result<(), Denial> {
         let refuse = |reason, name, what| {

@@ -8,6 +8,7 @@ use crate::capability::Capability;
 use crate::capability::sealed::Judge;
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::host::{Host, Port};
 use crate::ids::ComponentId;
 use crate::permission::{Permission, PermissionName};
@@ -69,6 +70,8 @@ impl Judge for Resolve {
     type Confirmed = ();
     type Rule = NetworkRule;
 
+    const IS_ASKED_ABOUT: bool = false;
+
     fn slot<'a>(rights: &'a Rights, _: &ResolveAsk) -> Option<&'a Slot<NetworkRule>> {
         Some(&rights.network)
     }
@@ -113,5 +116,9 @@ impl Judge for Resolve {
 
     fn confirm(_: &ComponentId, _: &ResolveAsk, _: &ResolveTerms, (): &()) -> Result<(), Denial> {
         Ok(())
+    }
+
+    fn spell(ask: &ResolveAsk, _: &ResolveTerms, words: &mut Words) {
+        words.say("resolve").quote(ask.host.as_str());
     }
 }

@@ -9,6 +9,7 @@ use crate::capability::sealed::Judge;
 use crate::capability::{Capability, Permit};
 use crate::compile::{Rights, Scopes};
 use crate::denial::{Denial, Remedy};
+use crate::exact::Words;
 use crate::host::{Host, Port};
 use crate::ids::ComponentId;
 use crate::permission::{Permission, PermissionName};
@@ -206,6 +207,15 @@ impl Judge for Tunnel {
             check_hello(&ask.host, &found.hello)?;
         }
         Ok(destination)
+    }
+
+    fn spell(ask: &TunnelAsk, terms: &TunnelTerms, words: &mut Words) {
+        let form = terms.form.as_str();
+        words
+            .say("connect")
+            .quote(&ask.authority())
+            .say("as")
+            .say(form);
     }
 }
 
