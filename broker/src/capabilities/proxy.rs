@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Response};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::body::Incoming;
 use rumi_policy::{Capability, Denial, NetworkAsk, Reason, TunnelAsk};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Connection;
 use crate::{
-    handlers::{ForwardHandler, Inside, Passed, TunnelHandler},
+    handlers::{ForwardHandler, Inside, Near, Passed, TunnelHandler},
     pipeline::{self, Handler},
     refusal::{Failure, Refusal},
 };
@@ -34,7 +34,7 @@ impl Connection {
     pub(crate) async fn tunnel<I: Inside + 'static>(
         &self,
         ask: TunnelAsk,
-        near: OnUpgrade,
+        near: Near,
         inside: I,
     ) -> Result<(), Refusal> {
         let place = Some(self.room::<rumi_policy::Tunnel>(&ask).await?);

@@ -13,5 +13,7 @@ pub use files::{
     Found, ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
     WriteHandler, find, find_itself, io_failure, kind_of, kind_of_type, root_failure,
 };
-pub use network::{FetchHandler, ForwardHandler, Inside, Passed, ResolveHandler, TunnelHandler};
+pub use network::{
+    FetchHandler, ForwardHandler, Inside, Near, NearStream, Passed, ResolveHandler, TunnelHandler,
+};
 pub use terminal::TerminalHandler;

@@ -18,7 +18,7 @@ use crate::{
 
 pub use forward::{ForwardHandler, Passed};
 pub use resolve::ResolveHandler;
-pub use tunnel::{Inside, TunnelHandler};
+pub use tunnel::{Inside, Near, NearStream, TunnelHandler};
 
 /// Serves one `NetworkFetch`.
 #[derive(Debug)]

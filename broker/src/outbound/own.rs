@@ -1,9 +1,10 @@
 //! The host's own addresses, its gateways and its name servers: targets that no table of ranges knows.
 //!
 //! Interfaces come and go with every container that starts, so what was read of them holds for a
-//! second; where a judged address leads is asked of the kernel each time.
+//! second and no longer.
 
 use std::{
+    collections::HashMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{Mutex, PoisonError},
@@ -43,24 +44,51 @@ pub(crate) enum OwnAddressesError {
 }
 
 /// Reading the kernel's tables takes as long as a whole request of small size.
-const TABLES_HOLD: Duration = Duration::from_secs(1);
+const HOLDS: Duration = Duration::from_secs(1);
+/// Candidates whose way is remembered within that time.
+const MOST_PROBED: usize = 256;
 
 /// What the kernel's tables said last, and when.
 #[derive(Debug, Default)]
-pub(super) struct Tables(Mutex<Option<(Instant, Vec<IpAddr>)>>);
+pub(super) struct Tables(Mutex<Option<Read>>);
+
+#[derive(Debug)]
+struct Read {
+    since: Instant,
+    /// What interfaces and routes list.
+    listed: Vec<IpAddr>,
+    /// Where candidates were found to lead: to this host, or not.
+    probed: HashMap<IpAddr, bool>,
+}
 
 impl Tables {
-    fn addresses(&self) -> Result<Vec<IpAddr>, OwnAddressesError> {
+    /// What is listed, and those of the candidates that lead here.
+    fn addresses(&self, candidates: &[IpAddr]) -> Result<Vec<IpAddr>, OwnAddressesError> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some((since, addresses)) if since.elapsed() < TABLES_HOLD => Ok(addresses.clone()),
-            _ => {
-                let began = Instant::now();
-                let addresses = read_tables()?;
-                *kept = Some((began, addresses.clone()));
-                Ok(addresses)
+        let current = kept.take().filter(|read| read.since.elapsed() < HOLDS);
+        let mut read = match current {
+            Some(read) => read,
+            None => Read {
+                since: Instant::now(),
+                listed: read_tables()?,
+                probed: HashMap::new(),
+            },
+        };
+        let mut own = read.listed.clone();
+        for candidate in candidates.iter().map(IpAddr::to_canonical) {
+            let here = match read.probed.get(&candidate) {
+                Some(here) => *here,
+                None => leads_here(candidate)?,
+            };
+            if read.probed.len() < MOST_PROBED {
+                read.probed.insert(candidate, here);
+            }
+            if here {
+                own.push(candidate);
             }
         }
+        *kept = Some(read);
+        Ok(own)
     }
 }
 
@@ -79,14 +107,8 @@ pub(crate) fn own_addresses(
     resolver: &Resolver,
     candidates: &[IpAddr],
 ) -> Result<Vec<IpAddr>, OwnAddressesError> {
-    let mut own = resolver.tables().addresses()?;
+    let mut own = resolver.tables().addresses(candidates)?;
     own.extend(resolver.name_servers().addresses()?);
-    for candidate in candidates {
-        let candidate = candidate.to_canonical();
-        if leads_here(candidate)? {
-            own.push(candidate);
-        }
-    }
     own.sort_unstable();
     own.dedup();
     Ok(own)

@@ -6,11 +6,13 @@
 
 use std::{
     io,
+    os::fd::AsFd as _,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
@@ -26,6 +28,7 @@ pub(super) struct Corked(Arc<Mutex<Line>>);
 #[derive(Debug)]
 struct Line {
     stream: UnixStream,
+    ahead: Bytes,
     corked: bool,
     held: Vec<u8>,
     sent: usize,
@@ -36,6 +39,7 @@ impl Corked {
     pub(super) fn new(stream: UnixStream) -> Self {
         Self(Arc::new(Mutex::new(Line {
             stream,
+            ahead: Bytes::new(),
             corked: false,
             held: Vec::new(),
             sent: 0,
@@ -67,6 +71,16 @@ impl Corked {
             // A full socket wakes this task when there is room, and the next turn goes on.
             _ => polled.map(Ok),
         }
+    }
+
+    /// Has the stream served by the runtime that calls. What was read of it already comes first.
+    pub(super) fn move_here(&self, ahead: Bytes) -> io::Result<()> {
+        let mut line = self.line();
+        let stream =
+            std::os::unix::net::UnixStream::from(line.stream.as_fd().try_clone_to_owned()?);
+        line.stream = UnixStream::from_std(stream)?;
+        line.ahead = ahead;
+        Ok(())
     }
 
     /// Sends what an ended connection has left.
@@ -103,7 +117,13 @@ impl AsyncRead for Corked {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line().stream).poll_read(context, buffer)
+        let mut line = self.line();
+        if !line.ahead.is_empty() {
+            let length = line.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&line.ahead.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut line.stream).poll_read(context, buffer)
     }
 }
 
@@ -253,5 +273,23 @@ mod tests {
         let mut read = [0; 3];
         theirs.read_exact(&mut read).await.expect("there already");
         assert_eq!(&read, b"now");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_moves_loses_nothing_of_what_was_read_before() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let mut corked = Corked::new(ours);
+        theirs.write_all(b"later").await.expect("written");
+        corked
+            .move_here(bytes::Bytes::from_static(b"earlier, "))
+            .expect("moved");
+        let mut read = [0; 14];
+        corked.read_exact(&mut read).await.expect("all of it");
+        assert_eq!(&read, b"earlier, later");
+        corked.write_all(b"back").await.expect("written");
+        drop(corked);
+        let mut rest = String::new();
+        theirs.read_to_string(&mut rest).await.expect("read");
+        assert_eq!(rest, "back");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs,
+    fs::File,
+    io::{self, Read as _},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +24,13 @@ use crate::{
 
 /// After this long an ordered spare is taken for lost and ordered again.
 const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// The control groups of a process. The buffer takes all of it at once: the kernel does not say how long it is.
+fn groups_of(pid: u32) -> io::Result<String> {
+    let mut groups = String::with_capacity(2_048);
+    File::open(format!("/proc/{pid}/cgroup"))?.read_to_string(&mut groups)?;
+    Ok(groups)
+}
 
 /// All that a pool must know of its tool.
 #[derive(Debug, Clone)]
@@ -234,7 +242,7 @@ impl Pool {
     /// Where a process lives, by what the kernel says of the process.
     #[must_use]
     pub fn place_of(&self, pid: u32) -> Place {
-        let Ok(groups) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
+        let Ok(groups) = groups_of(pid) else {
             return Place::Unknown;
         };
         let name = groups

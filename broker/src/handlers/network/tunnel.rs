@@ -1,9 +1,7 @@
 //! `CONNECT`: bytes passed on to an address that was judged, for as long as the policy would open it again.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, Hello, Permit, Scheme, Tunnel, TunnelForm, TunnelFound};
 use tokio::{
@@ -31,38 +29,61 @@ pub trait Inside: Send {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 }
 
+/// Bytes both ways.
+pub trait Bidirectional: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bidirectional for S {}
+
+/// The component's end of a tunnel.
+pub type NearStream = Box<dyn Bidirectional>;
+
+/// The component's end of a tunnel, once it was told that the tunnel is open; nothing if it went away.
+pub struct Near(Pin<Box<dyn Future<Output = Option<NearStream>> + Send>>);
+
+impl Near {
+    /// One that resolves as this does.
+    pub fn new(stream: impl Future<Output = Option<NearStream>> + Send + 'static) -> Self {
+        Self(Box::pin(stream))
+    }
+}
+
+impl fmt::Debug for Near {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Near").finish_non_exhaustive()
+    }
+}
+
 /// Serves one tunnel.
 #[derive(Debug)]
 pub struct TunnelHandler<I> {
     /// Told when the component may be answered that its tunnel is open.
     pub opened: oneshot::Sender<()>,
     /// Its end of the tunnel, once it was answered.
-    pub near: OnUpgrade,
+    pub near: Near,
     /// What serves plain HTTP inside.
     pub inside: I,
 }
 
 /// What `find` leaves for `perform`.
-#[derive(Debug)]
 pub enum Opening {
     /// Nobody was answered yet.
-    Waiting(oneshot::Sender<()>, OnUpgrade),
+    Waiting(oneshot::Sender<()>, Near),
     /// The component has said this much.
-    Begun(TokioIo<Upgraded>, Vec<u8>),
+    Begun(NearStream, Vec<u8>),
 }
 
 impl<I> TunnelHandler<I> {
     fn opening(&mut self) -> Opening {
         // The handler's own are spent here; nothing is ever told through what replaces them.
         let opened = std::mem::replace(&mut self.opened, oneshot::channel().0);
-        let near = std::mem::replace(&mut self.near, hyper::upgrade::on(http::Request::new(())));
+        let near = std::mem::replace(&mut self.near, Near::new(std::future::ready(None)));
         Opening::Waiting(opened, near)
     }
 }
 
 impl Opening {
     /// Answers the component, where nobody has yet.
-    async fn begin(self) -> Result<(TokioIo<Upgraded>, Vec<u8>), Refusal> {
+    async fn begin(self) -> Result<(NearStream, Vec<u8>), Refusal> {
         let (opened, near) = match self {
             Self::Begun(stream, ahead) => return Ok((stream, ahead)),
             Self::Waiting(opened, near) => (opened, near),
@@ -74,9 +95,9 @@ impl Opening {
             )
         };
         opened.send(()).map_err(|()| gone())?;
-        let stream = tokio::time::timeout(HELLO, near).await;
-        let stream = stream.ok().and_then(Result::ok).ok_or_else(gone)?;
-        Ok((TokioIo::new(stream), Vec::new()))
+        let stream = tokio::time::timeout(HELLO, near.0).await;
+        let stream = stream.ok().flatten().ok_or_else(gone)?;
+        Ok((stream, Vec::new()))
     }
 }
 

@@ -6,7 +6,12 @@ use rumi_policy::{Denial, Scheme, TunnelAsk};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{fixed, reply};
-use crate::{capabilities::Connection, handlers::Inside, refusal::Refusal, server::route::Body};
+use crate::{
+    capabilities::Connection,
+    handlers::Inside,
+    refusal::Refusal,
+    server::{near, route::Body},
+};
 
 pub(super) async fn answer(
     connection: &Connection,
@@ -31,7 +36,7 @@ async fn open(connection: &Connection, request: &mut Request<Incoming>) -> Resul
         connection: connection.clone(),
         ask: ask.clone(),
     };
-    let near = hyper::upgrade::on(request);
+    let near = near::of(request);
     connection.tunnel(ask, near, inside).await
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Gate {
     socket: PathBuf,
     uid: u32,
     slots: Arc<Semaphore>,
+    /// Made ahead of need, so that nobody waits for the broker to let it in.
+    ready: Rc<RefCell<Option<UnixStream>>>,
     log: RefCell<Log>,
 }
 
@@ -57,6 +59,7 @@ impl Gate {
             socket,
             uid: rustix::process::geteuid().as_raw(),
             slots: Arc::new(Semaphore::new(CONNECTIONS)),
+            ready: Rc::default(),
             log: RefCell::new(Log {
                 notes,
                 since: Instant::now(),
@@ -68,7 +71,17 @@ impl Gate {
 
     /// A new connection to the broker, on the component's own socket.
     pub(super) async fn broker(&self) -> std::io::Result<UnixStream> {
-        UnixStream::connect(&self.socket).await
+        let ready = self.ready.take().filter(is_open);
+        let (kept, socket) = (Rc::clone(&self.ready), self.socket.clone());
+        tokio::task::spawn_local(async move {
+            if let Ok(next) = UnixStream::connect(socket).await {
+                kept.replace(Some(next));
+            }
+        });
+        match ready {
+            Some(ready) => Ok(ready),
+            None => UnixStream::connect(&self.socket).await,
+        }
     }
 
     pub(super) fn socket(&self) -> &std::path::Path {
@@ -114,6 +127,12 @@ impl Gate {
     pub(super) fn say(&self, text: &dyn Display) {
         self.log.borrow_mut().say(text);
     }
+}
+
+/// The broker ends a connection over which nothing was asked for some seconds.
+fn is_open(stream: &UnixStream) -> bool {
+    let read = stream.try_read(&mut [0]);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// Ends a connection so that the other side notices at once.
