@@ -4,3 +4,5 @@
 mod files_mount;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod reload;
