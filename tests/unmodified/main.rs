@@ -10,6 +10,8 @@ mod controls;
 #[cfg(test)]
 mod httpx;
 #[cfg(test)]
+mod intercepted;
+#[cfg(test)]
 mod node;
 #[cfg(test)]
 mod pandas;

@@ -124,6 +124,13 @@ impl World {
         })
     }
 
+    /// Puts a secret into the broker's store.
+    #[track_caller]
+    pub(crate) fn secret(&self, name: &str, value: &str) {
+        let set = ["secret", "set", name];
+        self.broker.home().packctl_fed(&set, value).ok();
+    }
+
     /// Gives a component `network` for these hosts, HTTP and HTTPS.
     #[track_caller]
     pub(crate) fn grant_hosts(&self, component: &str, hosts: &[&str]) {
