@@ -195,8 +195,11 @@ fn file_rule(
     let globs = Globs::new(grant.patterns.as_deref(), exclude).map_err(|message| {
         JsonError::field(format!("permissions.{permission}.patterns"), message)
     })?;
+    let mut files = grant.files.clone().unwrap_or_default();
+    files.sort();
     Ok(FileRule {
         roots: Roots::new(grant.directories.clone()),
+        files,
         globs,
         max_bytes: ceiling(grant.max_bytes, terms.max_bytes),
         quota: terms.quota.as_ref().map_or(Quota::NONE, |quota| Quota {

@@ -54,6 +54,9 @@ pub struct Permissions {
 pub struct FileGrant {
     pub enabled: bool,
     pub directories: Vec<AbsPath>,
+    /// Paths that are granted by themselves: neither what lies beside them nor below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<AbsPath>>,
     /// Where given, a file must match one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patterns: Option<Vec<Pattern>>,
@@ -261,6 +264,7 @@ fn read_file(
     let mut grant = FileGrant {
         enabled: enabled(&mut fields, wish)?,
         directories: required_list(&mut fields, "directories")?,
+        files: files(&mut fields)?,
         patterns: fields.list("patterns")?,
         exclude: fields.list("exclude")?,
         max_bytes: fields.number("max_bytes", u64::MAX)?,
@@ -277,6 +281,19 @@ fn read_file(
     }
     fields.finish()?;
     Ok(grant)
+}
+
+/// Files by their own paths. Each lies in a directory that is held open for it, so that `/` is none.
+fn files(fields: &mut Fields) -> Result<Option<Vec<AbsPath>>, JsonError> {
+    let files: Option<Vec<AbsPath>> = fields.list("files")?;
+    let root = |files: &Vec<AbsPath>| files.iter().position(AbsPath::is_root);
+    match files.as_ref().and_then(root) {
+        Some(index) => {
+            let message = "`/` is no file; name the file itself";
+            Err(fields.error(&format!("files[{index}]"), message))
+        }
+        None => Ok(files),
+    }
 }
 
 fn read_env(mut fields: Fields, wish: Wish) -> Result<EnvGrant, JsonError> {

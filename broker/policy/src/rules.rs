@@ -16,6 +16,7 @@ use crate::grant::{AllowedCommand, Command, TerminalMode};
 use crate::host::{Domain, Host, Port};
 use crate::ids::EnvKey;
 use crate::method::HttpMethod;
+use crate::path::AbsPath;
 use crate::quota::Quota;
 use crate::reason::Reason;
 use crate::template::Template;
@@ -25,6 +26,13 @@ use forbidden::Forbidden;
 use globs::Globs;
 use globset::GlobSet;
 use roots::Roots;
+
+impl FileRule {
+    /// Whether this very path was granted by itself.
+    pub(crate) fn names(&self, path: &AbsPath) -> bool {
+        self.files.binary_search(path).is_ok()
+    }
+}
 
 /// A number no request may exceed, and whose number it is.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +78,8 @@ impl<R> Slot<R> {
 #[derive(Debug)]
 pub struct FileRule {
     pub(crate) roots: Roots,
+    /// Paths that are granted by themselves, sorted.
+    pub(crate) files: Vec<AbsPath>,
     pub(crate) globs: Globs,
     pub(crate) max_bytes: Ceiling,
     /// What writing may add up to.

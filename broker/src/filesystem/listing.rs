@@ -24,12 +24,13 @@ use super::{
     held::revoked,
     opens::{OpenDirectory, Source},
     shared::Shared,
-    view::{Standing, View},
+    view::{Child, Standing, View},
 };
 use crate::{
     handlers::{Found, find_itself, kind_of, kind_of_type, root_failure},
     lease::Lease,
     pipeline::{self, Context, Handler, Performed},
+    policy_store::Loaded,
     refusal::Refusal,
 };
 
@@ -169,8 +170,9 @@ pub(super) fn read(
 ) {
     if let Source::Grants(path) = &open.source {
         let policy = shared.broker.policy().current();
-        let names = View::of(&policy.set, asker.component()).children(path);
-        fill_from_grants(&mut reply, inode, &names, from);
+        let mut children = View::of(&policy.set, asker.component()).children(path);
+        children.retain(|child| !child.file || is_there(&policy, path, &child.name));
+        fill_from_grants(&mut reply, inode, &children, from);
         return reply.ok();
     }
     shared.wait(asker, move || {
@@ -195,13 +197,32 @@ pub(super) fn read(
     });
 }
 
-fn fill_from_grants(reply: &mut ReplyDirectory, inode: u64, names: &[String], from: u64) {
-    let dots = [".", ".."].into_iter();
-    let entries = dots.chain(names.iter().map(String::as_str));
+/// A file that is granted by itself may not have been made yet; a name without a file would be an
+/// error to whoever lists.
+fn is_there(policy: &Loaded, directory: &AbsPath, name: &str) -> bool {
+    let quiet = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    policy
+        .roots
+        .get(directory)
+        .is_ok_and(|root| rustix::fs::statat(root.handle(), name, quiet).is_ok())
+}
+
+fn fill_from_grants(reply: &mut ReplyDirectory, inode: u64, children: &[Child], from: u64) {
+    let dots = [(".", false), ("..", false)].into_iter();
+    let entries = dots.chain(
+        children
+            .iter()
+            .map(|child| (child.name.as_str(), child.file)),
+    );
     let skipped = usize::try_from(from).unwrap_or(usize::MAX);
-    for (at, name) in (1_u64..).zip(entries).skip(skipped) {
+    for (at, (name, file)) in (1_u64..).zip(entries).skip(skipped) {
         let number = if name == "." { INodeNo(inode) } else { UNKNOWN };
-        if reply.add(number, at, FileType::Directory, name) {
+        let kind = if file {
+            FileType::RegularFile
+        } else {
+            FileType::Directory
+        };
+        if reply.add(number, at, kind, name) {
             break;
         }
     }

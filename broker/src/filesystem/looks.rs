@@ -32,7 +32,8 @@ const SUMMED: Duration = Duration::from_secs(1);
 /// Records that are open at once for one component; when there are more, all are closed.
 const OPEN_SUMS: usize = 64;
 
-/// The sums of one component, one for each granted directory that it looks into.
+/// The sums of one component, one for each granted directory that it looks into, and for each file
+/// that is granted by itself.
 #[derive(Debug, Default)]
 pub(super) struct Looks(Mutex<HashMap<AbsPath, Sum>>);
 
@@ -207,7 +208,8 @@ impl Looking<'_> {
         let root = permit.terms().root().clone();
         let relative = permit.terms().relative().to_owned();
         let passthrough = permit.terms().passthrough();
-        self.record(&root, permit, Evidence::Read).await?;
+        let granted = permit.terms().granted().clone();
+        self.record(&granted, permit, Evidence::Read).await?;
         let found = self.find(&root, &relative)?;
         let facts = FileReadFound {
             kind: found.kind,
@@ -246,7 +248,8 @@ impl Looking<'_> {
         };
         let root = permit.terms().root().clone();
         let relative = permit.terms().relative().to_owned();
-        self.record(&root, permit, Evidence::Write).await?;
+        let granted = permit.terms().granted().clone();
+        self.record(&granted, permit, Evidence::Write).await?;
         let found = self.find(&root, &relative)?;
         let facts = FileWriteFound {
             existing: Some(Existing {
@@ -318,7 +321,8 @@ impl Looking<'_> {
         };
         let root = permit.terms().root().clone();
         let relative = permit.terms().relative().to_owned();
-        self.record(&root, permit, Evidence::Read).await?;
+        let granted = permit.terms().granted().clone();
+        self.record(&granted, permit, Evidence::Read).await?;
         let opened = self.context.policy.roots.get(&root);
         let opened = opened.map_err(|error| root_failure(&error))?;
         let found = find(&opened, &relative)
@@ -351,17 +355,17 @@ impl Looking<'_> {
     /// outcome says how often that happened in the second that followed.
     async fn record<C: rumi_policy::Capability>(
         self,
-        root: &AbsPath,
+        granted: &AbsPath,
         permit: Permit<C>,
         evidence: impl FnOnce(Recorded<Permit<C>>) -> Evidence,
     ) -> Result<(), Refusal> {
-        if self.asker.looks.count(root) {
+        if self.asker.looks.count(granted) {
             return Ok(());
         }
-        let recorded = pipeline::record_sum(self.context, permit, "look", root.as_str()).await?;
-        self.asker.looks.begin(root, evidence(recorded)).await;
+        let recorded = pipeline::record_sum(self.context, permit, "look", granted.as_str()).await?;
+        self.asker.looks.begin(granted, evidence(recorded)).await;
         let asker = Arc::clone(self.asker);
-        let directory = root.clone();
+        let directory = granted.clone();
         self.context.broker.background().spawn(async move {
             tokio::time::sleep(SUMMED).await;
             asker.looks.end(&directory).await;

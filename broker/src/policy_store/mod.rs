@@ -116,20 +116,20 @@ impl PolicyStore {
     }
 }
 
-/// Every directory that a valid grant names.
-fn granted_directories(set: &PolicySet) -> impl Iterator<Item = &AbsPath> {
+/// Every directory that a valid grant names, and those of files that it names by themselves.
+fn granted_directories(set: &PolicySet) -> impl Iterator<Item = AbsPath> {
     set.components()
         .filter_map(|component| set.grant(component))
         .flat_map(|grant| {
             let files = [grant.file_read(), grant.file_write()];
-            let read_and_written = files
-                .into_iter()
-                .flatten()
-                .flat_map(|file| &file.directories);
+            let read_and_written = files.into_iter().flatten().flat_map(|file| {
+                let beside = file.files.iter().flatten().filter_map(AbsPath::parent);
+                file.directories.iter().cloned().chain(beside)
+            });
             let worked_in = grant
                 .terminal()
                 .into_iter()
-                .flat_map(|terminal| &terminal.directories);
+                .flat_map(|terminal| terminal.directories.iter().cloned());
             read_and_written.chain(worked_in)
         })
 }

@@ -125,22 +125,22 @@ const HELD_EAGERLY: usize = 4096;
 impl Roots {
     /// The roots of a new policy: those that are still granted stay the same ones, and the
     /// others are opened now. What cannot be opened is tried again when it is asked for.
-    pub(super) fn carried_to<'a>(&self, granted: impl Iterator<Item = &'a AbsPath>) -> Self {
+    pub(super) fn carried_to(&self, granted: impl Iterator<Item = AbsPath>) -> Self {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut roots = HashMap::new();
         for path in granted {
             if roots.len() >= HELD_EAGERLY {
                 break;
             }
-            if roots.contains_key(path) {
+            if roots.contains_key(&path) {
                 continue;
             }
-            let root = match held.get(path) {
+            let root = match held.get(&path) {
                 Some(root) => Some(Arc::clone(root)),
-                None => Root::open(path).ok().map(Arc::new),
+                None => Root::open(&path).ok().map(Arc::new),
             };
             if let Some(root) = root {
-                roots.insert(path.clone(), root);
+                roots.insert(path, root);
             }
         }
         Self(RwLock::new(roots))

@@ -14,7 +14,6 @@ use crate::path::AbsPath;
 use crate::permission::{Permission, PermissionName};
 use crate::reason::Reason;
 use crate::rules::forbidden::Forbidden;
-use crate::rules::globs::Globs;
 use crate::rules::{FileRule, Slot};
 
 /// Marker of the permission `file_read`.
@@ -49,6 +48,11 @@ impl FileTerms {
         &self.place.root
     }
 
+    /// The entry of the grant that this rests on: a directory, or a file that was granted by itself.
+    pub fn granted(&self) -> &AbsPath {
+        self.place.granted()
+    }
+
     /// Empty for the granted directory itself.
     pub fn relative(&self) -> &str {
         self.place.relative()
@@ -81,9 +85,10 @@ impl FileTerms {
             roots.map(|(_, relative)| prefix(relative)).collect()
         };
         let narrows = rule.globs.narrows();
+        let named = |directory: &'a AbsPath| (directory, below(directory));
         Children {
-            globs: &rule.globs,
-            names: names.into_iter().filter(|_| narrows).map(below).collect(),
+            rule,
+            names: names.into_iter().filter(|_| narrows).map(named).collect(),
         }
     }
 }
@@ -91,26 +96,35 @@ impl FileTerms {
 /// Decides which children of a directory are shown.
 #[derive(Debug)]
 pub struct Children<'a> {
-    globs: &'a Globs,
-    /// For each name of the directory, where it lies below each granted directory above it.
-    names: Vec<Vec<String>>,
+    rule: &'a FileRule,
+    /// Each name of the directory, and where that lies below each granted directory above it.
+    names: Vec<(&'a AbsPath, Vec<String>)>,
 }
 
 impl Children<'_> {
     /// Whether this child is shown. An exclusion counts from every granted directory above it,
-    /// and a pattern from any, as when it is asked for by itself.
+    /// and a pattern from any, as when it is asked for by itself. What is granted by itself is
+    /// shown whatever the patterns say.
     pub fn shows(&self, name: &str, kind: FileKind) -> bool {
-        self.names.iter().all(|prefixes| {
+        let globs = &self.rule.globs;
+        self.names.iter().all(|(directory, prefixes)| {
             let mut included = kind == FileKind::Directory;
             for prefix in prefixes {
                 let relative = format!("{prefix}{name}");
-                if self.globs.excludes(&relative) {
+                if globs.excludes(&relative) {
                     return false;
                 }
-                included = included || self.globs.includes(&relative);
+                included = included || globs.includes(&relative);
             }
-            included
+            included || (self.named(directory, name) && !globs.excludes(name))
         })
+    }
+
+    fn named(&self, directory: &AbsPath, name: &str) -> bool {
+        !self.rule.files.is_empty()
+            && directory
+                .join(name)
+                .is_ok_and(|child| self.rule.names(&child))
     }
 }
 
@@ -168,7 +182,8 @@ impl Judge for FileRead {
     ) -> Result<FileTerms, Denial> {
         let patterns = match ask.action {
             FileReadAction::Read { .. } => Patterns::Apply,
-            FileReadAction::List | FileReadAction::Stat => Patterns::ApplyOnceKnown,
+            FileReadAction::List => Patterns::OfDirectory,
+            FileReadAction::Stat => Patterns::ApplyOnceKnown,
         };
         match Place::find(rule, &ask.path, patterns, Permission::FileRead) {
             Ok(place) => Ok(FileTerms { place }),

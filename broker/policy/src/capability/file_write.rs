@@ -69,6 +69,11 @@ impl FileWriteTerms {
         &self.place.root
     }
 
+    /// The entry of the grant that this rests on: a directory, or a file that was granted by itself.
+    pub fn granted(&self) -> &AbsPath {
+        self.place.granted()
+    }
+
     /// Empty only for a look at the granted directory itself, and for `Mkdir` with `parents`, where
     /// it is there already.
     pub fn relative(&self) -> &str {
@@ -373,6 +378,10 @@ fn confirm_rename(
     }
     if !is_directory {
         return Ok(());
+    }
+    if terms.place.is_alone() || place.is_alone() {
+        let sentence = "a path that was granted by itself does not cover what a directory holds";
+        return Err(Denial::new(Reason::OutsideDirectory, sentence));
     }
     // What is in the directory moves along, so nothing in it may be out of bounds, here or there.
     let limits = &place.rule.limits.forbidden;

@@ -8,7 +8,8 @@ use crate::permission::Permission;
 use crate::reason::Reason;
 use crate::rules::FileRule;
 
-/// A path as a granted directory and what is left below it.
+/// A path as a granted directory and what is left below it; of one that was granted by itself, the
+/// directory it is in.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) rule: Arc<FileRule>,
@@ -16,6 +17,8 @@ pub(crate) struct Place {
     path: AbsPath,
     /// Where in `path` the part below the root begins.
     start: usize,
+    /// The path was granted by itself, so that nothing else of the root may be reached.
+    alone: bool,
 }
 
 /// Whether the grant's `patterns` are asked about a path. They speak of files, so a directory
@@ -24,6 +27,8 @@ pub(crate) struct Place {
 pub(crate) enum Patterns {
     Apply,
     ApplyOnceKnown,
+    /// It is asked for as a directory, of which a path that is granted by itself says nothing.
+    OfDirectory,
 }
 
 pub(crate) fn forbidden(path: &AbsPath, entry: &str) -> Denial {
@@ -51,8 +56,18 @@ impl Place {
         self.path.as_str().get(self.start..).unwrap_or_default()
     }
 
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// The entry of the grant that this rests on.
+    pub(crate) fn granted(&self) -> &AbsPath {
+        if self.alone { &self.path } else { &self.root }
+    }
+
     /// Finds the nearest granted directory above `path`, of those from which it matches the patterns
-    /// where there is one. An exclusion counts from every granted
+    /// where there is one; or else the path itself among those that are granted one by one, of
+    /// which the patterns do not speak. An exclusion counts from every granted
     /// directory above it, so that granting a directory twice loosens nothing.
     pub(crate) fn find(
         rule: &Arc<FileRule>,
@@ -76,9 +91,12 @@ impl Place {
         }
         let known = nearest.is_some();
         // What turns out to be a file is looked at from where it could be read.
+        let itself = patterns != Patterns::OfDirectory && rule.names(path);
         let picked = match patterns {
             Patterns::Apply => fitting,
-            Patterns::ApplyOnceKnown => fitting.or(nearest),
+            Patterns::ApplyOnceKnown | Patterns::OfDirectory => {
+                fitting.or(nearest.filter(|_| !itself))
+            }
         };
         match picked {
             Some((root, relative)) => Ok(Self {
@@ -86,7 +104,9 @@ impl Place {
                 root: root.clone(),
                 path: path.clone(),
                 start: path.as_str().len() - relative.len(),
+                alone: false,
             }),
+            None if itself => Self::alone(rule, path),
             None if known => Err(excluded(path)),
             None => {
                 let sentence = format!(
@@ -96,6 +116,20 @@ impl Place {
                 Err(Denial::new(Reason::OutsideDirectory, sentence))
             }
         }
+    }
+
+    fn alone(rule: &Arc<FileRule>, path: &AbsPath) -> Result<Self, Denial> {
+        let name = path.file_name().unwrap_or_default();
+        if rule.globs.excludes(name) {
+            return Err(excluded(path));
+        }
+        Ok(Self {
+            rule: rule.clone(),
+            root: path.parent().unwrap_or_else(|| path.clone()),
+            path: path.clone(),
+            start: path.as_str().len() - name.len(),
+            alone: true,
+        })
     }
 
     /// Judges where the path led once links were followed. The walk below the root's descriptor
@@ -121,6 +155,9 @@ impl Place {
         if globs.excludes(relative) || above.any(|(_, relative)| globs.excludes(relative)) {
             return Err(excluded(asked));
         }
+        if self.alone {
+            return self.check_alone(asked, real_path, relative);
+        }
         // A directory among the files must not be opened by a name that only files may have,
         // and the name asked for counts as much as the name it led to.
         let fits = |relative| globs.includes(relative);
@@ -128,5 +165,23 @@ impl Place {
             return Ok(());
         }
         Err(excluded(asked))
+    }
+
+    /// What was granted by itself is that name: a symlink there would lead to a file that was not.
+    fn check_alone(
+        &self,
+        asked: &AbsPath,
+        real_path: &AbsPath,
+        relative: &str,
+    ) -> Result<(), Denial> {
+        if relative == self.relative() {
+            return Ok(());
+        }
+        let sentence = format!(
+            "`{}` was granted by itself, and leads to another file",
+            shown(asked)
+        );
+        Err(Denial::new(Reason::OutsideDirectory, sentence)
+            .with_detail(format!("it leads to `{}`", shown(real_path))))
     }
 }
