@@ -136,6 +136,7 @@ pub async fn record_sum<C: Capability>(
         permission: C::permission(permit.ask()).into(),
         action,
         target: directory.to_owned(),
+        particular: None,
         invocation: context.caller.invocation(),
     };
     record(context, &asked, permit).await
@@ -164,7 +165,8 @@ async fn record<C: Capability>(
     permit: Permit<C>,
 ) -> Result<Recorded<Permit<C>>, Refusal> {
     let grant = permit.grant().to_owned();
-    let decision = describe(context, asked, Some(&grant), None);
+    let detail = asked.detail();
+    let decision = describe(context, asked, Some(&grant), detail.as_ref());
     context
         .broker
         .audit()
@@ -176,7 +178,7 @@ async fn record<C: Capability>(
 /// Records a refusal and gives it the form in which the pack sees it.
 async fn refused(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
     context.caller.refusals().turn().await;
-    let detail = for_the_admin(&denial);
+    let detail = for_the_admin(asked, &denial);
     let decision = describe(context, asked, None, detail.as_ref());
     let reason = denial.reason.as_str();
     match context.broker.audit().record_denial(decision, reason).await {
@@ -190,8 +192,8 @@ async fn refused(context: Context<'_>, asked: &Described, denial: Denial) -> Ref
 const LONGEST_REMEDY: usize = 512;
 
 /// What the log says beyond what the pack is told: the rule, and the command that would allow it.
-fn for_the_admin(denial: &Denial) -> Option<serde_json::Value> {
-    let mut detail = serde_json::Map::new();
+fn for_the_admin(asked: &Described, denial: &Denial) -> Option<serde_json::Value> {
+    let mut detail = asked.particulars();
     if let Some(why) = &denial.detail {
         detail.insert("why".to_owned(), why.as_str().into());
     }
@@ -236,6 +238,7 @@ pub async fn malformed(
         permission: permission.into(),
         action,
         target: String::new(),
+        particular: None,
         invocation: caller.invocation(),
     };
     refused(context, &asked, denial).await
@@ -246,6 +249,7 @@ struct Described {
     permission: Cow<'static, str>,
     action: &'static str,
     target: String,
+    particular: Option<(&'static str, String)>,
     invocation: Option<Arc<Invocation>>,
 }
 
@@ -255,8 +259,22 @@ impl Described {
             permission: C::permission(ask).into(),
             action: C::action(ask),
             target: C::target(ask).into_owned(),
+            particular: C::particular(ask).map(|(name, value)| (name, value.to_owned())),
             invocation: caller.invocation(),
         }
+    }
+}
+
+impl Described {
+    fn particulars(&self) -> serde_json::Map<String, serde_json::Value> {
+        let one = self.particular.iter();
+        one.map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
+            .collect()
+    }
+
+    fn detail(&self) -> Option<serde_json::Value> {
+        let particulars = self.particulars();
+        (!particulars.is_empty()).then(|| particulars.into())
     }
 }
 

@@ -50,6 +50,12 @@ pub trait Capability: Judge {
     /// What it is asked of, for the audit record. Nothing in it is secret: a URL comes without
     /// its query, a command without its arguments.
     fn target(ask: &Self::Ask) -> Cow<'_, str>;
+
+    /// What a record needs beside the target so that the request can be judged again, with the
+    /// name under which it stands there; no secret either.
+    fn particular(_: &Self::Ask) -> Option<(&'static str, &str)> {
+        None
+    }
 }
 
 pub(crate) mod sealed {

@@ -75,6 +75,16 @@ impl Change {
         Ok(Self { permission, lists })
     }
 
+    /// The same with files that are meant by themselves, and not with what lies beside them.
+    pub fn with_files(mut self, files: &[String]) -> Result<Self, EditError> {
+        if files.is_empty() {
+            return Ok(self);
+        }
+        self.lists
+            .push((values::FILES, values::files(self.permission, files)?));
+        Ok(self)
+    }
+
     fn is_whole(&self) -> bool {
         self.lists.iter().all(|(_, values)| values.is_empty())
     }

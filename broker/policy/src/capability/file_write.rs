@@ -158,6 +158,13 @@ impl Capability for FileWrite {
     fn target(ask: &FileWriteAsk) -> Cow<'_, str> {
         ask.path.as_str().into()
     }
+
+    fn particular(ask: &FileWriteAsk) -> Option<(&'static str, &str)> {
+        match &ask.action {
+            FileWriteAction::Rename { to } => Some(("to", to.as_str())),
+            _ => None,
+        }
+    }
 }
 
 impl Judge for FileWrite {

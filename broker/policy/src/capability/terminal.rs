@@ -173,6 +173,11 @@ impl Capability for Terminal {
     fn target(ask: &TerminalAsk) -> Cow<'_, str> {
         ask.directory.as_str().into()
     }
+
+    /// Its arguments may be secret.
+    fn particular(ask: &TerminalAsk) -> Option<(&'static str, &str)> {
+        Some(("program", ask.program.as_str()))
+    }
 }
 
 impl Judge for Terminal {

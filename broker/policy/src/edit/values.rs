@@ -7,8 +7,10 @@ use crate::ids::EnvKey;
 use crate::json::Node;
 use crate::path::AbsPath;
 use crate::permission::Permission;
+use crate::spelling::SpellingError;
 
 const DIRECTORIES: &str = "directories";
+pub(super) const FILES: &str = "files";
 const KEYS: &str = "allowed_keys";
 const COMMANDS: &str = "allowed_commands";
 const DOMAINS: &str = "allowed_domains";
@@ -18,7 +20,9 @@ const TCP_SCHEME: &str = "tcp://";
 
 pub(super) fn takes(permission: Permission) -> &'static str {
     match permission {
-        Permission::FileRead | Permission::FileWrite => "one or more directories",
+        Permission::FileRead | Permission::FileWrite => {
+            "directories, single files (`--file`), or both"
+        }
         Permission::EnvRead => "one or more keys",
         Permission::Terminal => "directories, commands (`--command`), or both",
         Permission::Network => "one or more `host`, `host:port` or `tcp://host:port`",
@@ -72,6 +76,23 @@ pub(super) fn check(
             )
         })
         .collect())
+}
+
+/// Files by their own paths.
+pub(super) fn files(permission: Permission, files: &[String]) -> Result<Vec<String>, EditError> {
+    if !matches!(permission, Permission::FileRead | Permission::FileWrite) {
+        return Err(EditError::Values {
+            permission,
+            takes: takes(permission),
+        });
+    }
+    for file in files {
+        if file.parse::<AbsPath>()?.is_root() {
+            let why = "it is a directory, and no file";
+            return Err(SpellingError::new("a file", file, why).into());
+        }
+    }
+    Ok(files.to_vec())
 }
 
 /// Hosts, and what carries anything.

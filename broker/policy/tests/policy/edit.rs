@@ -407,3 +407,32 @@ fn remedies_do_what_they_promise() {
         }
     }
 }
+
+#[test]
+fn files_are_added_and_taken_out_by_their_own_paths() {
+    let files = |permission, files: &[&str]| {
+        let files: Vec<String> = files.iter().map(ToString::to_string).collect();
+        Change::parse(permission, &[], &[]).and_then(|change| change.with_files(&files))
+    };
+    let change = files(Permission::FileRead, &["/srv/a.txt"]).unwrap();
+    let edited = add(None, &me(), &change).unwrap();
+    assert_eq!(
+        value(&edited)["permissions"]["file_read"],
+        serde_json::json!({"enabled": true, "directories": [], "files": ["/srv/a.txt"]})
+    );
+    assert!(!add(Some(&edited.bytes), &me(), &change).unwrap().changed);
+    let without = remove(&edited.bytes, &me(), &change).unwrap();
+    assert_eq!(
+        value(&without)["permissions"]["file_read"]["files"],
+        serde_json::json!([])
+    );
+    for (permission, wrong) in [
+        (Permission::FileRead, "/"),
+        (Permission::FileWrite, "relative"),
+        (Permission::FileRead, "/srv/../a"),
+        (Permission::EnvRead, "/srv/a"),
+        (Permission::Terminal, "/srv/a"),
+    ] {
+        assert!(files(permission, &[wrong]).is_err(), "{permission} {wrong}");
+    }
+}

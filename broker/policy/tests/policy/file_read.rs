@@ -477,3 +477,61 @@ fn other_permissions_do_not_leak_in() {
     let set = policy(r#"{"file_write": {"enabled": true, "directories": ["/srv"]}}"#);
     assert_eq!(reason(&ask::<FileRead>(&set, read("/srv/a"))), "no_grant");
 }
+
+#[test]
+fn a_file_is_granted_by_itself_and_nothing_beside_it() {
+    let set = policy(
+        r#"{"file_read": {"enabled": true, "directories": ["/srv/docs"], "patterns": ["*.md"],
+            "exclude": ["*.key"], "files": ["/srv/data/a.txt", "/srv/docs/b.txt", "/top", "/srv/data/x.key"]}}"#,
+    );
+    for (text, root, relative) in [
+        ("/srv/data/a.txt", "/srv/data", "a.txt"),
+        ("/srv/docs/b.txt", "/srv/docs", "b.txt"),
+        ("/srv/docs/c.md", "/srv/docs", "c.md"),
+        ("/top", "/", "top"),
+    ] {
+        let permit = ask::<FileRead>(&set, read(text)).unwrap();
+        assert_eq!(
+            (permit.terms().root().as_str(), permit.terms().relative()),
+            (root, relative)
+        );
+        permit.confirm(&found(root, text)).unwrap();
+        assert!(ask::<FileRead>(&set, with(FileReadAction::Stat, text)).is_ok());
+    }
+    for (text, code) in [
+        ("/srv/data/b.txt", "outside_directory"),
+        ("/srv/data/a.txt2", "outside_directory"),
+        ("/srv/data/a.txt/below", "outside_directory"),
+        ("/srv/data", "outside_directory"),
+        ("/srv/docs/c.txt", "pattern_excluded"),
+        ("/srv/data/x.key", "pattern_excluded"),
+    ] {
+        assert_eq!(reason(&ask::<FileRead>(&set, read(text))), code, "{text}");
+    }
+    // Its name says nothing of what lies below it.
+    let listed = ask::<FileRead>(&set, with(FileReadAction::List, "/srv/data/a.txt"));
+    assert_eq!(reason(&listed), "outside_directory");
+    // A symlink in its place leads to a file that was not granted, though in the same directory.
+    let led = confirm(
+        &set,
+        read("/srv/data/a.txt"),
+        &found("/srv/data", "/srv/data/b.txt"),
+    );
+    assert_eq!(reason(&led), "outside_directory");
+    let led = confirm(&set, read("/top"), &found("/", "/etc/passwd"));
+    assert_eq!(reason(&led), "outside_directory");
+}
+
+#[test]
+fn a_listing_shows_a_file_that_is_granted_by_itself() {
+    let set = policy(
+        r#"{"file_read": {"enabled": true, "directories": ["/srv/docs"], "patterns": ["*.md"],
+            "files": ["/srv/docs/b.txt", "/srv/docs/in/c.txt"]}}"#,
+    );
+    let asked = path("/srv/docs");
+    let permit = ask::<FileRead>(&set, with(FileReadAction::List, "/srv/docs")).unwrap();
+    let children = permit.terms().children(&asked, &asked);
+    for (name, shown) in [("a.md", true), ("b.txt", true), ("c.txt", false)] {
+        assert_eq!(children.shows(name, FileKind::File), shown, "{name}");
+    }
+}

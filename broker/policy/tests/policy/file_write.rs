@@ -498,3 +498,50 @@ fn what_was_made_counts_against_the_quota_and_the_scope_has_the_last_word() {
     );
     assert!(deleted.is_ok(), "deleting needs no account");
 }
+
+#[test]
+fn a_path_is_written_by_itself_and_nothing_beside_it() {
+    let set = policy(
+        r#"{"file_write": {"enabled": true, "directories": [], "files": ["/srv/out/a", "/srv/out/b"]}}"#,
+    );
+    for action in [
+        FileWriteAction::Look,
+        FileWriteAction::Write,
+        FileWriteAction::Append,
+        FileWriteAction::Create,
+        FileWriteAction::Delete,
+        FileWriteAction::Mkdir { parents: false },
+    ] {
+        let permit = ask::<FileWrite>(&set, write(action.clone(), "/srv/out/a", 1)).unwrap();
+        assert_eq!(
+            (permit.terms().root().as_str(), permit.terms().relative()),
+            ("/srv/out", "a")
+        );
+        permit
+            .confirm(&found("/srv/out", "/srv/out/a", None))
+            .unwrap();
+        for beside in [
+            "/srv/out/c",
+            "/srv/out",
+            "/srv/out/a/below",
+            "/srv/out/.a.tmp",
+        ] {
+            let denial = ask::<FileWrite>(&set, write(action.clone(), beside, 1));
+            assert_eq!(reason(&denial), "outside_directory", "{action:?} {beside}");
+        }
+    }
+    let led = found("/srv/out", "/srv/out/b", None);
+    let led = confirm(&set, write(FileWriteAction::Write, "/srv/out/a", 1), &led);
+    assert_eq!(reason(&led), "outside_directory");
+    // Between two that were granted a file may move, and a directory with what it holds may not.
+    let both = rename("/srv/out/a", "/srv/out/b");
+    let at = |kind| moved("/srv/out", "/srv/out/a", kind, "/srv/out/b", None);
+    assert_eq!(
+        reason(&confirm(&set, both.clone(), &at(FileKind::File))),
+        "ok"
+    );
+    let directory = confirm(&set, both, &at(FileKind::Directory));
+    assert_eq!(reason(&directory), "outside_directory");
+    let away = ask::<FileWrite>(&set, rename("/srv/out/a", "/srv/out/c"));
+    assert_eq!(reason(&away), "outside_directory");
+}

@@ -14,6 +14,7 @@ use crate::{context::Context, failure::Failure};
 Examples:
   packctl grant add default:tool:my_tool file_read /home/user/documents
   packctl grant add default:tool:my_tool file_write /home/user/reports
+  packctl grant add default:tool:my_tool file_read --file /home/user/notes/today.md
   packctl grant add default:tool:my_tool env_read OPENAI_API_KEY
   packctl grant add default:tool:my_tool terminal /srv/work --command ls --command /usr/bin/wc
   packctl grant add default:tool:my_tool network api.openai.com '*.example.com:8443'
@@ -36,6 +37,10 @@ pub(crate) struct Add {
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
 
+    /// One file, without what lies beside it; may be repeated
+    #[arg(long = "file", value_name = "PATH")]
+    files: Vec<String>,
+
     /// Configuration of a custom handler, as a JSON object
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
@@ -50,7 +55,7 @@ impl Add {
     }
 
     fn custom(self, handler: &HandlerName, context: &mut Context) -> Result<(), Failure> {
-        if !self.values.is_empty() || !self.commands.is_empty() {
+        if !(self.values.is_empty() && self.commands.is_empty() && self.files.is_empty()) {
             return Err(handlers::takes_no_values(handler));
         }
         change::apply(context, &self.component, |before| {
@@ -75,7 +80,7 @@ impl Add {
                 hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
             });
         }
-        if self.values.is_empty() && self.commands.is_empty() {
+        if self.values.is_empty() && self.commands.is_empty() && self.files.is_empty() {
             return Err(Failure::Usage {
                 message: format!("nothing to add to `{}`", self.permission),
                 hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
@@ -90,6 +95,7 @@ impl Add {
             });
         }
         let edit = edit::Change::parse(permission, &self.values, &self.commands)
+            .and_then(|change| change.with_files(&self.files))
             .map_err(|error| change::refused(&error))?;
         change::apply(context, &self.component, |before| {
             edit::add(before, &self.component, &edit).map_err(|error| change::refused(&error))
@@ -99,6 +105,7 @@ impl Add {
             Permission::FileRead | Permission::FileWrite | Permission::Terminal
         ) {
             directories::warn(context.console, &self.values);
+            directories::warn_of_files(context.console, &self.files);
         }
         if permission == Permission::Terminal && self.commands.is_empty() {
             context

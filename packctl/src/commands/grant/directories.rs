@@ -36,7 +36,7 @@ pub(crate) fn remark(directory: &str) -> Option<Remark> {
     if !fs::metadata(&real).is_ok_and(|metadata| metadata.is_dir()) {
         return Some(Remark {
             message: format!("`{directory}` is not a directory"),
-            remedy: "grant the directory that holds it".to_owned(),
+            remedy: "grant it by itself with `--file`, or the directory that holds it".to_owned(),
         });
     }
     (real != path).then(|| Remark {
@@ -48,6 +48,46 @@ pub(crate) fn remark(directory: &str) -> Option<Remark> {
             "grant the real path, so that whoever may change the link cannot change what is granted"
                 .to_owned(),
     })
+}
+
+/// Looks at a file that is granted by itself; it need not be there yet, but its directory must.
+pub(crate) fn file_remark(file: &str) -> Option<Remark> {
+    let path = Path::new(file);
+    let parent = path.parent()?;
+    let Ok(real) = parent.canonicalize() else {
+        return Some(Remark {
+            message: format!("the directory of `{file}` does not exist"),
+            remedy: "create it, or mend the grant; until then every request for the file fails"
+                .to_owned(),
+        });
+    };
+    if real != parent {
+        return Some(Remark {
+            message: format!("`{file}` goes through a symlink to `{}`", real.display()),
+            remedy: "grant the file by its real path".to_owned(),
+        });
+    }
+    let kind = fs::symlink_metadata(path).ok()?.file_type();
+    if kind.is_symlink() {
+        return Some(Remark {
+            message: format!("`{file}` is a symlink, which is not followed"),
+            remedy: "grant the file that it leads to".to_owned(),
+        });
+    }
+    kind.is_dir().then(|| Remark {
+        message: format!(
+            "`{file}` is a directory, of which `files` grants the name and not what lies in it"
+        ),
+        remedy: "list it in `directories` if its files are meant".to_owned(),
+    })
+}
+
+/// Says what is odd about the files.
+pub(crate) fn warn_of_files(console: Console, files: &[String]) {
+    for remark in files.iter().filter_map(|file| file_remark(file)) {
+        console.warning(&remark.message);
+        console.hint(&remark.remedy);
+    }
 }
 
 /// Says what is odd about the directories.

@@ -24,6 +24,10 @@ pub(crate) struct Rm {
     /// A program the terminal may no longer run; may be repeated
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
+
+    /// A file that was granted by itself; may be repeated
+    #[arg(long = "file", value_name = "PATH")]
+    files: Vec<String>,
 }
 
 impl Rm {
@@ -31,7 +35,7 @@ impl Rm {
         let built_in = match &self.permission {
             PermissionName::BuiltIn(permission) => *permission,
             PermissionName::Custom(handler) => {
-                if !self.commands.is_empty() {
+                if !(self.commands.is_empty() && self.files.is_empty()) {
                     return Err(handlers::takes_no_values(handler));
                 }
                 return change::apply(context, &self.component, |before| {
@@ -42,6 +46,7 @@ impl Rm {
             }
         };
         let edit = edit::Change::parse(built_in, &self.values, &self.commands)
+            .and_then(|change| change.with_files(&self.files))
             .map_err(|error| change::refused(&error))?;
         change::apply(context, &self.component, |before| {
             let before = before.ok_or_else(|| show::none(&self.component))?;
