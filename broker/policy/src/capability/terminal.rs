@@ -174,7 +174,7 @@ impl Capability for Terminal {
         ask.directory.as_str().into()
     }
 
-    /// Its arguments may be secret.
+    /// The program alone: arguments may be secret.
     fn particular(ask: &TerminalAsk) -> Option<(&'static str, &str)> {
         Some(("program", ask.program.as_str()))
     }
