@@ -16,7 +16,7 @@ use crate::{commands, output::Format};
     name = "packctl",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied, 4 not found, 5 broker unreachable"
+    after_help = "Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 denied, 4 not found, 5 broker unreachable, 6 a replay would decide otherwise"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

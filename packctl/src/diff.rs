@@ -95,9 +95,93 @@ pub(crate) fn marked(lines: &[Line<'_>]) -> Vec<String> {
         .collect()
 }
 
+/// Lines that stay, shown around those that change.
+const AROUND: usize = 3;
+
+/// As `diff -u` marks them: what changed with a few lines around it, each place with its heading.
+pub(crate) fn unified(lines: &[Line<'_>]) -> Vec<String> {
+    let changes = |line: &Line<'_>| !matches!(line, Line::Same(_));
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some(first) = (at..lines.len()).find(|at| lines.get(*at).is_some_and(changes)) {
+        let start = first.saturating_sub(AROUND).max(at);
+        let mut end = first + 1;
+        // Places with little between them are one.
+        while let Some(next) = (end..lines.len().min(end + 2 * AROUND + 1))
+            .find(|at| lines.get(*at).is_some_and(changes))
+        {
+            end = next + 1;
+        }
+        end = (end + AROUND).min(lines.len());
+        let place = lines.get(start..end).unwrap_or_default();
+        let before = lines.get(..start).unwrap_or_default();
+        out.push(heading(before, place));
+        out.extend(marked(place));
+        at = end;
+    }
+    out
+}
+
+fn heading(before: &[Line<'_>], place: &[Line<'_>]) -> String {
+    let old = |lines: &[Line<'_>]| {
+        lines
+            .iter()
+            .filter(|l| !matches!(l, Line::Added(_)))
+            .count()
+    };
+    let new = |lines: &[Line<'_>]| {
+        lines
+            .iter()
+            .filter(|l| !matches!(l, Line::Removed(_)))
+            .count()
+    };
+    let range = |skipped: usize, count: usize| match count {
+        0 => format!("{skipped},0"),
+        1 => format!("{}", skipped + 1),
+        _ => format!("{},{count}", skipped + 1),
+    };
+    format!(
+        "@@ -{} +{} @@",
+        range(old(before), old(place)),
+        range(new(before), new(place))
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unified_diff_is_what_diff_says() {
+        let old: String = (1..=30).map(|n| format!("{n}\n")).collect();
+        let new = old
+            .replace("5\n6\n", "five\n6\n")
+            .replace("29\n30\n", "29\n");
+        assert_eq!(
+            unified(&lines(&old, &new)),
+            [
+                "@@ -2,7 +2,7 @@",
+                " 2",
+                " 3",
+                " 4",
+                "-5",
+                "+five",
+                " 6",
+                " 7",
+                " 8",
+                "@@ -27,4 +27,3 @@",
+                " 27",
+                " 28",
+                " 29",
+                "-30",
+            ]
+        );
+        assert_eq!(
+            unified(&lines("", "a\nb\n")),
+            ["@@ -0,0 +1,2 @@", "+a", "+b"]
+        );
+        assert!(unified(&lines("a\n", "a\n")).is_empty());
+    }
 
     #[test]
     fn differences_are_smallest() {

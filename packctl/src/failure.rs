@@ -13,6 +13,7 @@ pub(crate) enum Exit {
     Denied = 3,
     NotFound = 4,
     Unreachable = 5,
+    Changed = 6,
 }
 
 impl From<Exit> for ExitCode {

@@ -186,7 +186,7 @@ fn unresolved(host: &Host) -> String {
 }
 
 /// Debian keeps `/bin` and `/sbin` as links into `/usr`.
-fn in_image(command: &str) -> io::Result<AbsPath> {
+pub(crate) fn in_image(command: &str) -> io::Result<AbsPath> {
     let path = match command.strip_prefix('/') {
         None => format!("/usr/bin/{command}"),
         Some(rest) if rest.starts_with("bin/") || rest.starts_with("sbin/") => {

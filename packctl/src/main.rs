@@ -12,11 +12,13 @@ mod diff;
 mod escape;
 mod failure;
 mod json_text;
+mod judging;
 mod looking;
 mod moment;
 mod output;
 mod policy_files;
 mod progress;
+mod recorded;
 mod usage;
 
 use std::process::ExitCode;

@@ -52,6 +52,16 @@ impl Moment {
         Ok(Self(days * DAY_MS + of_day))
     }
 
+    /// Reads a time as seen from now.
+    pub(crate) fn read(text: &str) -> Result<Self, NotATime> {
+        Self::parse(text, Self::now())
+    }
+
+    /// The time this long before now.
+    pub(crate) fn ago_ms(ms: i64) -> Self {
+        Self(Self::now().0.saturating_sub(ms))
+    }
+
     /// How long before `now`, in the two largest units.
     pub(crate) fn ago(self, now: Self) -> String {
         let seconds = now.0.saturating_sub(self.0).max(0) / 1000;

@@ -67,7 +67,11 @@ pub(crate) fn read_existing(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-fn directory(path: &Path) -> Result<Vec<SourceFile>, Failure> {
+/// The policy files of one directory.
+///
+/// # Errors
+/// When it or a file in it cannot be read.
+pub(crate) fn directory(path: &Path) -> Result<Vec<SourceFile>, Failure> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -13,12 +13,15 @@ const BOTH: &str = "mounted:tool:both";
 const NONE: &str = "mounted:tool:none";
 const PASSED: &str = "mounted:tool:passed";
 const CHANGING: &str = "mounted:tool:changing";
+const SINGLE: &str = "mounted:tool:single";
 
 fn mounted() -> &'static Broker {
     static MOUNTED: OnceLock<Broker> = OnceLock::new();
     MOUNTED.get_or_init(|| {
         let home = Home::new();
-        let names = ["reader", "writer", "both", "none", "changing", "passed"];
+        let names = [
+            "reader", "writer", "both", "none", "changing", "passed", "single",
+        ];
         write_snippets(&home, "mounted", &names);
         home.file("in/x.csv", "name,count\nnail,3\nscrew,4\n");
         home.file("in/deep/er/y.txt", "deep");
@@ -30,6 +33,23 @@ fn mounted() -> &'static Broker {
         home.grant(WRITER, &json!({"file_write": writing}));
         let passed = json!({"enabled": true, "directories": [read], "passthrough": true});
         home.grant(PASSED, &json!({"file_read": passed}));
+        let single = |files: &[&str]| {
+            let files: Vec<_> = files
+                .iter()
+                .map(|f| home.base().join("data").join(f))
+                .collect();
+            json!({"enabled": true, "directories": [], "files": files})
+        };
+        home.file("single/a.txt", "granted");
+        home.file("single/b.txt", "not granted");
+        std::os::unix::fs::symlink("b.txt", home.data("single").join("link.txt")).unwrap();
+        home.grant(
+            SINGLE,
+            &json!({
+                "file_read": single(&["single/a.txt", "single/link.txt", "single/new.txt"]),
+                "file_write": single(&["single/new.txt", "single/moved.txt"]),
+            }),
+        );
         let both = json!({"enabled": true, "directories": [read, write]});
         home.grant(BOTH, &json!({"file_read": both, "file_write": writing}));
         let broker = Broker::start(home);
@@ -109,6 +129,80 @@ fn a_walk_shows_granted_directories_under_their_own_paths_and_nothing_beside_the
     let draft = python(READER, "out = open(at('in/drafts/z.txt')).read()");
     assert_eq!(draft.error_type(), "PermissionError");
     assert_eq!(draft.response.denials[0].reason, "pattern_excluded");
+}
+
+#[test]
+fn a_single_file_is_granted_without_its_neighbours() {
+    let broker = mounted();
+    let code = r#"
+def attempt(what):
+    try: return what()
+    except OSError as error: return error.strerror
+def write(name, mode='w'):
+    with open(at(name), mode) as f: f.write('made')
+    return 'written'
+out = {
+    'way': sorted(os.listdir(at(''))),
+    'before': sorted(os.listdir(at('single'))),
+    'read': open(at('single/a.txt')).read(),
+    'beside': attempt(lambda: open(at('single/b.txt')).read()),
+    'link': attempt(lambda: open(at('single/link.txt')).read()),
+    'below': attempt(lambda: os.stat(at('single/a.txt/x'))),
+    'write read': attempt(lambda: write('single/a.txt')),
+    'write beside': attempt(lambda: write('single/c.txt')),
+    'write': attempt(lambda: write('single/new.txt')),
+    'append': attempt(lambda: write('single/new.txt', 'a')),
+    'again': open(at('single/new.txt')).read(),
+    'after': sorted(os.listdir(at('single'))),
+    'move out': attempt(lambda: os.rename(at('single/new.txt'), at('single/c.txt'))),
+    'move': attempt(lambda: os.rename(at('single/new.txt'), at('single/moved.txt'))),
+    'remove': attempt(lambda: os.unlink(at('single/moved.txt'))),
+    'remove beside': attempt(lambda: os.unlink(at('single/b.txt'))),
+    'last': sorted(os.listdir(at('single'))),
+}
+"#;
+    let denied = "Permission denied";
+    assert_eq!(
+        python(SINGLE, code).data(),
+        &json!({
+            "way": ["single"], "before": ["a.txt", "link.txt"], "read": "granted", "beside": denied,
+            "link": denied, "below": "Not a directory", "write read": denied, "write beside": denied,
+            "write": "written", "append": "written", "again": "mademade",
+            "after": ["a.txt", "link.txt", "new.txt"], "move out": denied, "move": null,
+            "remove": null, "remove beside": denied, "last": ["a.txt", "link.txt"],
+        })
+    );
+    // The same by request, where a symlink is followed before it is judged.
+    let peer = broker.as_component(SINGLE);
+    let path = |name: &str| broker.home().base().join("data/single").join(name);
+    let read = |name: &str| peer.json("FileRead", &json!({"path": path(name)})).status;
+    assert_eq!(read("a.txt"), 200);
+    for name in [
+        "b.txt",
+        "link.txt",
+        "new.txt/../b.txt",
+        "a.txt/b",
+        "moved.txt",
+    ] {
+        assert_ne!(read(name), 200, "{name}");
+    }
+    let list = peer.json("FileList", &json!({"path": path("a.txt").parent()}));
+    assert_eq!(list.status, 403);
+    let write = |name: &str| {
+        let message = json!({"path": path(name), "data": "eA=="});
+        peer.json("FileWrite", &message).status
+    };
+    assert_eq!(
+        (write("new.txt"), write("b.txt"), write("x")),
+        (200, 403, 403)
+    );
+    assert_eq!(fs::read_to_string(path("b.txt")).unwrap(), "not granted");
+    // Whoever puts a symlink in the place of the file gives nothing away.
+    fs::remove_file(path("new.txt")).unwrap();
+    std::os::unix::fs::symlink("b.txt", path("new.txt")).unwrap();
+    assert_eq!((read("new.txt"), write("new.txt")), (403, 403));
+    fs::remove_file(path("new.txt")).unwrap();
+    assert_eq!(fs::read_to_string(path("b.txt")).unwrap(), "not granted");
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod control;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod secret;
 #[cfg(test)]
 mod terminal;

@@ -35,14 +35,14 @@ impl Audit {
 
 /// Where the log is read from.
 #[derive(Debug, clap::Args)]
-struct Source {
+pub(crate) struct Source {
     /// Directory of the log, for a copy elsewhere [default: STATE/audit]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 impl Source {
-    fn directory(&self, context: &Context) -> Result<PathBuf, Failure> {
+    pub(crate) fn directory(&self, context: &Context) -> Result<PathBuf, Failure> {
         let directory = self.dir.clone().unwrap_or_else(|| context.audit());
         // A directory that may not be entered is there, so `is_dir` would mislead.
         match directory.metadata() {
@@ -58,7 +58,7 @@ impl Source {
     }
 }
 
-fn unreadable(error: QueryError) -> Failure {
+pub(crate) fn unreadable(error: QueryError) -> Failure {
     match error {
         QueryError::Io { path, source } => Failure::files("read", path)(source),
         other @ QueryError::Malformed { .. } => Failure::Failed {

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::{Source, records, unreadable};
 use crate::{
-    asking::{Config, Question},
+    asking::Config,
     context::Context,
     failure::Failure,
     json_text::{self, Layout},
     output::Format,
-    policy_files,
+    policy_files, recorded,
 };
 
 /// Show everything recorded about one request
@@ -139,7 +139,7 @@ fn explain(context: &Context, fields: &Value) {
         context.console.hint(remedy);
         return;
     }
-    let Some(question) = question(fields) else {
+    let Some(question) = recorded::question(fields, None) else {
         return;
     };
     let component: Result<ComponentId, _> = records::text(fields, "component").parse();
@@ -156,46 +156,5 @@ fn explain(context: &Context, fields: &Value) {
             .say("the grants have changed since: this would be allowed now");
     } else if let Some(remedy) = answer.remedy() {
         context.console.hint(remedy);
-    }
-}
-
-/// The request behind a record, asked again.
-fn question(fields: &Value) -> Option<Question> {
-    use clap::ValueEnum as _;
-
-    use crate::asking::FileAction;
-
-    // A target that was cut, or is no text, cannot be asked about.
-    let target = fields.get("target")?.as_str()?;
-    let action = records::text(fields, "action");
-    let file_action = FileAction::from_str(action, false).ok();
-    match records::text(fields, "permission") {
-        "file_read" => Question::file_read(target, file_action).ok(),
-        "file_write" => {
-            let to = fields.pointer("/detail/to").and_then(Value::as_str);
-            Question::file_write(target, file_action, to).ok()
-        }
-        "env_read" => Question::env_read(target).ok(),
-        "terminal" => {
-            let argv = fields.pointer("/detail/argv")?.as_array()?;
-            let argv = argv
-                .iter()
-                .filter_map(|word| word.as_str().map(str::to_owned));
-            let directory = fields
-                .pointer("/detail/directory")
-                .and_then(Value::as_str)
-                .unwrap_or(target);
-            Question::terminal(directory, argv.collect()).ok()
-        }
-        "network" if action == "tunnel" => Some(Question::tunnel(target)),
-        "network" if action == "resolve" => Some(Question::resolve(target)),
-        "network" => {
-            let method = fields
-                .pointer("/detail/method")
-                .and_then(Value::as_str)
-                .unwrap_or("GET");
-            Some(Question::network(method, target))
-        }
-        _ => None,
     }
 }

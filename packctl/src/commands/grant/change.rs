@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rumi_policy::{
@@ -30,13 +30,39 @@ struct Changed {
     diff: Vec<String>,
 }
 
-/// Edits the grant of `component` under a lock. An invalid file is neither
-/// edited nor written.
+/// A file before and after its edit.
+pub(super) struct Written {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+    edited: Edited,
+}
+
+/// Edits the grant of `component`, shows what changed, and waits until that is in force.
 pub(super) fn apply(
     context: &mut Context,
     component: &ComponentId,
     edit: impl FnOnce(Option<&[u8]>) -> Result<Edited, Failure>,
 ) -> Result<(), Failure> {
+    let written = write(context, component, edit)?;
+    let Written {
+        path,
+        before,
+        edited,
+    } = &written;
+    show(context, component, path, before.as_deref(), edited)?;
+    if edited.changed {
+        in_force::wait(context);
+    }
+    Ok(())
+}
+
+/// Edits the grant of `component` under a lock. An invalid file is neither
+/// edited nor written.
+pub(super) fn write(
+    context: &Context,
+    component: &ComponentId,
+    edit: impl FnOnce(Option<&[u8]>) -> Result<Edited, Failure>,
+) -> Result<Written, Failure> {
     let directory = context.grants()?;
     fs::create_dir_all(&directory).map_err(Failure::files("create", &directory))?;
     let lock = lock(&directory)?;
@@ -57,11 +83,11 @@ pub(super) fn apply(
         atomic::replace(&path, &edited.bytes)?;
     }
     drop(lock);
-    show(context, component, &path, before.as_deref(), &edited)?;
-    if edited.changed {
-        in_force::wait(context);
-    }
-    Ok(())
+    Ok(Written {
+        path,
+        before,
+        edited,
+    })
 }
 
 /// Two packctl at once would each lose the other's change. The lock is on the

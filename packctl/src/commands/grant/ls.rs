@@ -5,17 +5,30 @@ use std::str::FromStr;
 use rumi_policy::{ComponentId, PackId, PolicySet};
 
 use super::{
-    report,
+    history, report,
+    uses::Uses,
     values::{self, Row},
 };
-use crate::{context::Context, failure::Failure, output::Table, policy_files};
+use crate::{
+    commands::audit::Source, context::Context, failure::Failure, moment::Moment, output::Table,
+    policy_files,
+};
 
-/// List what every component was granted
+/// List what every component was granted, and how often it was used
+///
+/// Uses are counted in the log: a use is a request that was allowed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ls {
     /// Only this pack or component
     #[arg(value_name = "PACK|COMPONENT")]
     only: Option<Only>,
+
+    /// Count uses since then: `1h`, `2d` ago, or a date and time in UTC [default: all]
+    #[arg(long, value_name = "TIME", value_parser = Moment::read)]
+    since: Option<Moment>,
+
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +75,9 @@ impl Ls {
                 rows.extend(values::rows(&component.to_string(), &file.bytes));
             }
         }
+        if !rows.is_empty() {
+            self.count(context, &mut rows)?;
+        }
         // What is broken grants nothing, and a list without it would look complete.
         for problem in set.problems() {
             report(context.console, problem);
@@ -69,8 +85,52 @@ impl Ls {
         if rows.is_empty() {
             context.console.say("nothing is granted");
         }
-        context.out.list(&rows, table)
+        context.out.list(&rows, with_uses)
     }
+
+    /// Without a log the list is still a list.
+    fn count(&self, context: &Context, rows: &mut [Row]) -> Result<(), Failure> {
+        let uses = match Uses::read(&self.source, context, history::filter(self.since, None)) {
+            Ok(uses) => uses,
+            Err(Failure::NotFound { .. }) => return Ok(()),
+            Err(failure @ Failure::Files { .. }) => {
+                context
+                    .console
+                    .warning(&format!("uses are not counted: {failure}"));
+                return Ok(());
+            }
+            Err(other) => return Err(other),
+        };
+        for row in rows {
+            let used = uses.of(&row.component, &row.permission);
+            row.uses = Some(used.count);
+            row.last_use = Some(used.last).filter(|last| !last.is_empty());
+        }
+        Ok(())
+    }
+}
+
+/// One row a permission, with what the log says of it.
+fn with_uses(rows: &[Row]) -> Table {
+    let mut table = Table::new(&[
+        "component",
+        "permission",
+        "enabled",
+        "uses",
+        "last use",
+        "terms",
+    ]);
+    for row in rows {
+        table.row([
+            row.component.clone(),
+            row.permission.clone(),
+            if row.enabled { "yes" } else { "no" }.to_owned(),
+            row.uses.map(|uses| uses.to_string()).unwrap_or_default(),
+            row.last_use.clone().unwrap_or_default(),
+            row.summary(),
+        ]);
+    }
+    table
 }
 
 /// One row a permission.

@@ -4,24 +4,33 @@ mod add;
 mod change;
 mod check;
 mod commands;
+mod deciding;
 mod directories;
 mod handlers;
+mod history;
 mod in_force;
+mod lines;
 mod lint;
 mod ls;
 mod network;
+mod replay;
 mod rm;
+mod shadowed;
 mod show;
+mod suggest;
+mod uses;
 mod values;
+mod why;
+mod wide;
 
 use clap::{
     Arg, Command, Subcommand,
     builder::{PossibleValue, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use rumi_policy::{Permission, PermissionName, Problem};
+use rumi_policy::{Permission, PermissionName, Problem, UnixMillis};
 
-use crate::{console::Console, context::Context, failure::Failure};
+use crate::{console::Console, context::Context, failure::Failure, moment::Moment};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Grant {
@@ -31,6 +40,9 @@ pub(crate) enum Grant {
     Add(add::Add),
     Rm(rm::Rm),
     Lint(lint::Lint),
+    Suggest(suggest::Suggest),
+    Replay(replay::Replay),
+    Why(why::Why),
 }
 
 impl Grant {
@@ -42,6 +54,9 @@ impl Grant {
             Self::Add(add) => add.run(context),
             Self::Rm(rm) => rm.run(context),
             Self::Lint(lint) => lint.run(context),
+            Self::Suggest(suggest) => suggest.run(context),
+            Self::Replay(replay) => replay.run(context),
+            Self::Why(why) => why.run(context),
         }
     }
 }
@@ -76,6 +91,11 @@ impl TypedValueParser for PermissionParser {
         let known = Permission::ALL.iter();
         Some(Box::new(known.map(|one| PossibleValue::new(one.as_str()))))
     }
+}
+
+/// The time at which questions are put.
+fn now() -> UnixMillis {
+    UnixMillis(u64::try_from(Moment::now().unix_ms()).unwrap_or(0))
 }
 
 fn permission() -> PermissionParser {

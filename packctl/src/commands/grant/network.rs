@@ -22,11 +22,10 @@ const SHARED: [&str; 14] = [
     "*.workers.dev",
 ];
 
-/// Everything odd about it.
-pub(crate) fn remarks(grant: &NetworkGrant) -> Vec<Remark> {
+/// Everything too wide about it.
+pub(crate) fn too_wide(grant: &NetworkGrant) -> Vec<Remark> {
     let mut remarks: Vec<Remark> = grant.allowed_domains.iter().filter_map(wide).collect();
     remarks.extend(grant.tcp.iter().flatten().map(raw));
-    remarks.extend(narrowed(grant));
     remarks
 }
 
@@ -58,7 +57,8 @@ fn raw(entry: &TcpEntry) -> Remark {
     }
 }
 
-fn narrowed(grant: &NetworkGrant) -> Option<Remark> {
+/// What narrows, and cannot be seen inside TLS.
+pub(crate) fn narrowed(grant: &NetworkGrant) -> Option<Remark> {
     let key = match (&grant.methods, &grant.paths) {
         (Some(_), _) => "methods",
         (None, Some(_)) => "paths",
@@ -96,15 +96,16 @@ fn narrowed(grant: &NetworkGrant) -> Option<Remark> {
 mod tests {
     use rumi_policy::Grant;
 
-    use super::remarks;
+    use super::{narrowed, too_wide};
 
     fn messages(keys: &str) -> Vec<String> {
         let text = format!(
             r#"{{"component_id": "a:tool:b", "permissions": {{"network": {{"enabled": true, {keys}}}}}}}"#
         );
         let grant = Grant::parse("a:tool:b.json", text.as_bytes()).unwrap();
-        let remarks = remarks(grant.network().unwrap());
-        remarks.into_iter().map(|remark| remark.message).collect()
+        let grant = grant.network().unwrap();
+        let remarks = too_wide(grant).into_iter().chain(narrowed(grant));
+        remarks.map(|remark| remark.message).collect()
     }
 
     #[test]

@@ -11,6 +11,11 @@ pub(crate) struct Row {
     pub(crate) enabled: bool,
     /// All other fields of the permission, as they stand in the file.
     pub(crate) terms: Map<String, Value>,
+    /// How often it was used, and when last, where the log was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uses: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_use: Option<String>,
 }
 
 /// The rows of a document that is known to be a valid grant.
@@ -31,6 +36,8 @@ pub(crate) fn rows(component: &str, bytes: &[u8]) -> Vec<Row> {
                 permission: permission.clone(),
                 enabled: enabled.unwrap_or(false),
                 terms,
+                uses: None,
+                last_use: None,
             }
         })
         .collect()
@@ -64,9 +71,19 @@ fn plain(value: &Value) -> String {
 
 /// The directories a document names for files and terminals.
 pub(crate) fn directories(bytes: &[u8]) -> Vec<String> {
+    listed(bytes, "directories")
+}
+
+/// The files a document names by themselves.
+pub(crate) fn files(bytes: &[u8]) -> Vec<String> {
+    listed(bytes, "files")
+}
+
+fn listed(bytes: &[u8], list: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for row in rows("", bytes) {
-        if let Some(Value::Array(values)) = row.terms.get("directories") {
+    let built_in = |row: &Row| row.permission.parse::<rumi_policy::Permission>().is_ok();
+    for row in rows("", bytes).into_iter().filter(built_in) {
+        if let Some(Value::Array(values)) = row.terms.get(list) {
             found.extend(
                 values
                     .iter()
