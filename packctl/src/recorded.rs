@@ -68,6 +68,7 @@ fn custom(handler: &HandlerName, target: &str) -> Option<Question> {
     let (bytes, _) = target.split_once(' ')?;
     Some(Question::Custom(CustomAsk {
         handler: handler.clone(),
+        args: "".into(),
         bytes: bytes.parse().ok()?,
         fingerprint: String::new(),
         depth: 0,

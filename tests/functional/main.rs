@@ -37,6 +37,8 @@ mod secrets;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod suggest;
+#[cfg(test)]
 mod terminal;
 #[cfg(test)]
 mod terminal_programs;
