@@ -32,7 +32,7 @@ pub(super) struct Uses {
 fn is_in_memory(file: &File) -> bool {
     /// `TMPFS_MAGIC` of linux/magic.h.
     const TMPFS: i64 = 0x0102_1994;
-    rustix::fs::fstatfs(file).is_ok_and(|found| i64::from(found.f_type) == TMPFS)
+    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == TMPFS)
 }
 
 /// One open file of one component.
