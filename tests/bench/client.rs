@@ -39,6 +39,8 @@ pub enum Way {
     UploadStream,
     /// A large directory, page by page; the broker only.
     List,
+    /// One small read now and then; the broker only.
+    Quiet,
     /// A custom handler that answers with its arguments; the broker only.
     Custom,
 }
@@ -100,6 +102,7 @@ pub fn run(job: &Job) -> Result<Vec<Round>, Failure> {
         let alone = match job.way {
             Way::List => Some(list(job).await?),
             Way::Custom => Some(custom(job).await?),
+            Way::Quiet => Some(quiet(job).await?),
             _ => None,
         };
         if let Some(broker) = alone {
@@ -265,6 +268,27 @@ async fn list(job: &Job) -> Result<Sample, Failure> {
     }
     whole(job, entries)?;
     Ok(Sample::rate(real(entries), started.elapsed()))
+}
+
+/// Time between two reads of somebody who has little to do.
+const REST: Duration = Duration::from_millis(1);
+
+/// Small reads with a rest after each; `requests` says how many, and those that warm up come before.
+async fn quiet(job: &Job) -> Result<Sample, Failure> {
+    let mut client = capabilities(&job.broker).await?;
+    let mut times = Vec::with_capacity(job.requests);
+    for number in 0..job.requests + job.rounds {
+        tokio::time::sleep(REST).await;
+        let request = request(job);
+        let started = Instant::now();
+        let reply = client.file_read(request).await?.into_inner();
+        let elapsed = started.elapsed();
+        whole(job, reply.data.len())?;
+        if number >= job.rounds {
+            times.push(elapsed);
+        }
+    }
+    sample(times)
 }
 
 /// Calls with a pause between them, in which a spare is made.

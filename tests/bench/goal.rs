@@ -60,6 +60,9 @@ impl Goal {
     }
 }
 
+/// What a quiet pack may feel of another one.
+const FAIR: Goal = Goal::new(Of::Ratio, Bound::AtMost, 5.0);
+
 /// Every figure that has a goal.
 pub const GOALS: &[(&str, Goal)] = &[
     (
@@ -108,6 +111,13 @@ pub const GOALS: &[(&str, Goal)] = &[
         "files_passthrough",
         Goal::new(Of::Ratio, Bound::AtLeast, 0.9),
     ),
+    ("beside_reads", FAIR),
+    ("beside_refusals", FAIR),
+    ("beside_writes", FAIR),
+    ("beside_env_reads", FAIR),
+    ("beside_commands", FAIR),
+    ("beside_fetches", FAIR),
+    ("beside_custom_calls", FAIR),
     ("listing_peak", Goal::new(Of::Median, Bound::AtMost, 8.388)),
     (
         "broker_memory_idle",

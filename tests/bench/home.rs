@@ -23,11 +23,47 @@ def execute(context, args):
     return {"success": True, "data": args}
 "#;
 
-/// Answers with its arguments, or with a variable of its environment.
+/// Answers with its arguments, or with a variable of its environment; or sends the same request again and
+/// again for some seconds, over eight connections.
 const TOOL: &str = r#"import os
+import socket
+import threading
+import time
+
+
+def flood(args):
+    body = args["body"].encode()
+    head = f"POST {args['flood']} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    until = time.monotonic() + args["seconds"]
+    counts = []
+
+    def send():
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(os.environ["RUMI_SOCKET"])
+        replies = connection.makefile("rb")
+        count = 0
+        while time.monotonic() < until:
+            connection.sendall(request)
+            length = 0
+            while (line := replies.readline().lower()) not in (b"\r\n", b""):
+                if line.startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            replies.read(length)
+            count += 1
+        counts.append(count)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"ok": True, "data": {"sent": sum(counts)}}
 
 
 def run(args):
+    if "flood" in args:
+        return flood(args)
     if "variable" in args:
         return {"ok": True, "data": os.environ[args["variable"]]}
     return {"ok": True, "data": args}
@@ -70,7 +106,12 @@ pub fn make(
         "file_read": files, "file_write": files, "network": network, HANDLER: {"enabled": true},
     });
     grant(home, 0, &first)?;
-    grant(home, stage::PASSTHROUGH, &json!({"file_read": passed}))?;
+    let second = json!({
+        "file_read": passed, "file_write": files, "network": network, HANDLER: {"enabled": true},
+        "env_read": {"enabled": true, "allowed_keys": ["RUMI_BENCH"]},
+        "terminal": {"enabled": true, "directories": data, "allowed_commands": ["true"]},
+    });
+    grant(home, stage::SECOND, &second)?;
     let mut config = config(home)?;
     web.configure(config.get_mut("network").unwrap_or(&mut Value::Null));
     write(&home.join("docker/config.json"), &config.to_string())?;

@@ -6,6 +6,7 @@ mod client;
 mod decisions;
 mod engine;
 mod failure;
+mod fairness;
 mod figure;
 mod goal;
 mod home;
@@ -36,7 +37,7 @@ use crate::{
     failure::Failure,
     figure::{Figure, Report},
     home::Settings,
-    stage::{Stage, Step},
+    stage::{SECOND, Stage, Step},
     web::Web,
 };
 
@@ -78,6 +79,7 @@ enum Part {
     Image,
     Packs,
     Reads,
+    Fairness,
     Transfers,
     Mounted,
     Proxied,
@@ -175,6 +177,7 @@ async fn measure(args: &Args, binaries: &Path, web: Arc<Web>) -> Result<Report, 
     if [
         Part::Packs,
         Part::Reads,
+        Part::Fairness,
         Part::Transfers,
         Part::Mounted,
         Part::Proxied,
@@ -202,6 +205,12 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
             packs::idle(stage).await.map(|figure| vec![figure]),
         );
         report.take("packs", packs::figures(stage, args.quick).await);
+    }
+    if wanted(Part::Fairness) {
+        let two = [stage::pack(0), stage::pack(SECOND)];
+        stage.each(Step::Up, &two).await?;
+        report.take("fairness", fairness::figures(stage, args.quick).await);
+        stage.each(Step::Down, &two).await?;
     }
     stage.stop()?;
     let unlimited = Settings {

@@ -8,7 +8,7 @@ use crate::{
     figure::Figure,
     reads::fill,
     sample::{median, real},
-    stage::{self, PASSTHROUGH, Stage, Step},
+    stage::{self, SECOND, Stage, Step},
 };
 
 /// What runs on both sides: time is taken by the shell, so that starting it does not count.
@@ -40,11 +40,11 @@ pub async fn figures(stage: &mut Stage, quick: bool) -> Result<Vec<Figure>, Fail
     let write = compared("files_write", &copying, WRITE, &written, (bytes, rounds))?;
     fs::remove_file(&written).map_err(Failure::file(&written))?;
 
-    let second = [stage::pack(PASSTHROUGH)];
+    let second = [stage::pack(SECOND)];
     stage.each(Step::Up, &second).await?;
     let passing = Place {
         container: stage.first_container()?.to_owned(),
-        uid: stage.component_uid(PASSTHROUGH).await?,
+        uid: stage.component_uid(SECOND).await?,
     };
     let passed = compared("files_passthrough", &passing, READ, &large, (bytes, rounds))?;
     stage.each(Step::Down, &second).await?;

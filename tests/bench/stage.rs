@@ -23,8 +23,8 @@ use crate::{
 
 /// Packs of a whole run.
 pub const PACKS: usize = 20;
-/// The pack whose component reads granted files through the kernel alone.
-pub const PASSTHROUGH: usize = 1;
+/// The pack that stands beside the first. What it may read below `/files`, the kernel reads by itself.
+pub const SECOND: usize = 1;
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -7,7 +7,7 @@ use rumi_tests::{Output, binary};
 use serde_json::Value;
 
 /// Parts that need no more than one pack, and what they find.
-const FIGURES: [(&str, &[&str]); 5] = [
+const FIGURES: [(&str, &[&str]); 6] = [
     (
         "reads",
         &[
@@ -16,6 +16,18 @@ const FIGURES: [(&str, &[&str]); 5] = [
             "file_read_unpinned_p50",
             "file_read_64_in_flight",
             "file_read_json_pinned_p50",
+        ],
+    ),
+    (
+        "fairness",
+        &[
+            "beside_reads",
+            "beside_refusals",
+            "beside_writes",
+            "beside_env_reads",
+            "beside_commands",
+            "beside_fetches",
+            "beside_custom_calls",
         ],
     ),
     (
