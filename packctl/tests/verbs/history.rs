@@ -618,6 +618,10 @@ fn ls_counts_uses_and_is_a_list_without_a_log_too() {
     assert_eq!(row("file_read")["uses"], 0);
     assert!(row("file_read").get("last_use").is_none());
     host.expect(&["grant", "ls"], 0).prints("LAST USE");
+    for verb in ["ls", "lint"] {
+        host.expect(&["grant", verb, "--dir", "/nowhere"], 4)
+            .says("no audit log in `/nowhere`");
+    }
 }
 
 #[test]

@@ -184,19 +184,16 @@ fn defaults_first(world: &World) -> World {
         for (key, default) in scope["default_config"].as_object().into_iter().flatten() {
             for (_, file) in &mut world.grants {
                 let File::Sound(grant) = file else { continue };
-                let given = &mut grant["permissions"][&permission][key];
-                if given.is_u64() && default.is_u64() {
+                // Looked for and not made: a permission without its keys is no grant.
+                let given = grant["permissions"].get_mut(&permission);
+                let given = given.and_then(|given| given.get_mut(key));
+                if let Some(given) = given.filter(|given| given.is_u64() && default.is_u64()) {
                     *given = default.clone();
                 }
             }
         }
     }
-    // Looking for a key has made it, empty, where it was not there.
-    edited(&world, |value| {
-        if let Value::Object(entries) = value {
-            entries.retain(|_, inner| !inner.is_null());
-        }
-    })
+    world
 }
 
 fn a_moment_longer(world: &World, case: &Case) -> Answers {

@@ -42,6 +42,11 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Whether a directory was named, so that one that is missing is a mistake.
+    pub(crate) fn is_named(&self) -> bool {
+        self.dir.is_some()
+    }
+
     pub(crate) fn directory(&self, context: &Context) -> Result<PathBuf, Failure> {
         let directory = self.dir.clone().unwrap_or_else(|| context.audit());
         // A directory that may not be entered is there, so `is_dir` would mislead.

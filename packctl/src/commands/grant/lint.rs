@@ -109,7 +109,7 @@ impl Lint {
         let since = Moment::ago_ms(self.unused);
         let uses = match Uses::read(&self.source, context, history::filter(Some(since), None)) {
             Ok(uses) => uses,
-            Err(Failure::NotFound { .. }) => return Ok(Vec::new()),
+            Err(Failure::NotFound { .. }) if !self.source.is_named() => return Ok(Vec::new()),
             Err(failure @ Failure::Files { .. }) => {
                 let what = "what was never used is not known";
                 context.console.warning(&format!("{what}: {failure}"));

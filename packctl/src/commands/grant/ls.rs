@@ -92,7 +92,7 @@ impl Ls {
     fn count(&self, context: &Context, rows: &mut [Row]) -> Result<(), Failure> {
         let uses = match Uses::read(&self.source, context, history::filter(self.since, None)) {
             Ok(uses) => uses,
-            Err(Failure::NotFound { .. }) => return Ok(()),
+            Err(Failure::NotFound { .. }) if !self.source.is_named() => return Ok(()),
             Err(failure @ Failure::Files { .. }) => {
                 context
                     .console

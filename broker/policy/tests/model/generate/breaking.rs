@@ -43,6 +43,8 @@ pub fn grant(dice: &mut Dice, mut grant: Value) -> File {
                 json!({"enabled": true, "directories": ["/"], "max_bytes": "1"}),
                 json!({"enabled": true, "directories": ["/", "/"]}),
                 json!({"enabled": true, "directories": ["srv"]}),
+                json!({"enabled": true, "directories": [], "files": ["/"]}),
+                json!({"enabled": true, "directories": [], "files": ["srv/a"]}),
                 json!({"enabled": true, "directories": ["/srv/../etc"]}),
                 json!({"enabled": true, "directories": ["/"], "patterns": ["../*"]}),
                 json!({"enabled": true, "directories": ["/"], "patterns": "*"}),

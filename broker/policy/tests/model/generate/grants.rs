@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::scopes::{methods, ports};
-use super::{HANDLERS, KEYS, ROOTS, breaking};
+use super::{HANDLERS, KEYS, NAMES, ROOTS, breaking};
 use crate::dice::Dice;
 use crate::world::File;
 
@@ -129,6 +129,16 @@ fn number(dice: &mut Dice, into: &mut Map<String, Value>, key: &str, most: u64) 
 fn files(dice: &mut Dice, write: bool) -> Map<String, Value> {
     let mut given = Map::new();
     given.insert("directories".to_owned(), json!(dice.words(&ROOTS, 0, 4)));
+    if dice.percent(30) {
+        let mut files: Vec<String> = Vec::new();
+        for _ in 0..dice.below(4) {
+            let file = dice.word(&ROOTS).trim_end_matches('/').to_owned() + "/" + dice.pick(&NAMES);
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        given.insert("files".to_owned(), json!(files));
+    }
     if dice.percent(30) {
         given.insert("patterns".to_owned(), json!(dice.words(&PATTERNS, 0, 3)));
     }

@@ -94,13 +94,26 @@ fn path(dice: &mut Dice, world: &World, caller: &str, permission: &str) -> Strin
         10 => return format!("/srv/{}", "abc/".repeat(1022)) + "xy",
         _ => {}
     }
-    let granted: Vec<&str> = world
-        .given(caller, permission)
-        .and_then(|given| given["directories"].as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|directory| directory.as_str())
-        .collect();
+    let listed = |list: &str| -> Vec<&str> {
+        let given = world.given(caller, permission);
+        let list = given.and_then(|given| given[list].as_array());
+        let texts = list.into_iter().flatten();
+        texts.filter_map(|entry| entry.as_str()).collect()
+    };
+    let files = listed("files");
+    if !files.is_empty() && dice.percent(30) {
+        // Itself, or close to it.
+        let file = dice.word(&files);
+        return match dice.below(8) {
+            0 => file + "x",
+            1 => file + "/a",
+            2 => file
+                .rsplit_once('/')
+                .map_or(file.clone(), |(parent, _)| format!("{parent}/b")),
+            _ => file,
+        };
+    }
+    let granted = listed("directories");
     let root = match granted.as_slice() {
         [] => dice.word(&ROOTS),
         _ if dice.percent(20) => dice.word(&ROOTS),

@@ -1,6 +1,6 @@
 //! Reading, listing and looking.
 
-use super::places::{self, above, against, against_real, forbidden};
+use super::places::{self, against, against_real, forbidden};
 use super::{Given, Objections, Opinion, first};
 use crate::request::{Found, Terms};
 
@@ -10,7 +10,7 @@ pub fn ask(given: &Given, action: &str, path: &str) -> Opinion {
     // Patterns speak of files, and only of what is read is it known that it has to be one.
     let steps = vec![
         forbidden(given, &[path]),
-        against(given, path, action == "read"),
+        against(given, path, action == "read", action == "list"),
     ];
     let mut terms = Terms::new();
     terms.insert(
@@ -30,16 +30,11 @@ pub fn confirm(
     found: &Found,
 ) -> Opinion {
     let root_is = found.root_is.as_deref();
-    let (root, real) = places::real(given, path, root_is, found.leads_to.as_deref());
+    let listed = action == "list";
+    let leads_to = found.leads_to.as_deref();
+    let (root, real) = places::real(given, path, root_is, leads_to, listed);
     let is_directory = found.kind == Some("directory");
-    let mut objections = against_real(given, &root, &real, is_directory);
-    if !is_directory
-        && !above(given, path)
-            .iter()
-            .any(|(_, rest)| places::is_included(given, rest))
-    {
-        objections.push("pattern_excluded");
-    }
+    let mut objections = against_real(given, path, (&root, &real), is_directory, listed);
     let mut bytes = 0;
     match action {
         "read" if found.kind == Some("file") => {

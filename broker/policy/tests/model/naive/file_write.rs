@@ -20,7 +20,7 @@ pub fn ask(given: &Given, action: &str, path: &str, to: &str, bytes: u64) -> Opi
     let is_file = matches!(action, "write" | "append" | "create");
     let mut objections = Vec::new();
     for end in ends(action, path, to) {
-        let mut others = against(given, end, is_file);
+        let mut others = against(given, end, is_file, false);
         // The granted directory itself stays as it is.
         let is_root = above(given, end).iter().any(|(_, rest)| rest.is_empty());
         if is_root && !matches!(action, "look" | "mkdir -p") {
@@ -51,26 +51,20 @@ pub fn confirm(
     let root_is = found.root_is.as_deref();
     let mut ends = vec![(
         path,
-        places::real(given, path, root_is, found.leads_to.as_deref()),
+        places::real(given, path, root_is, found.leads_to.as_deref(), false),
     )];
     if action == "rename" {
-        let real = places::real(given, to, root_is, found.to_leads_to.as_deref());
+        let real = places::real(given, to, root_is, found.to_leads_to.as_deref(), false);
         ends.push((to, real));
     }
     let mut objections = Vec::new();
     for (asked, (root, real)) in &ends {
         let steps = vec![
             forbidden(given, &[real]),
-            against_real(given, root, real, is_directory),
+            against_real(given, asked, (root, real), is_directory, false),
         ];
         let first_of_it = first(steps, Terms::new());
         objections.extend(first_of_it.err().unwrap_or_default());
-        let named = above(given, asked)
-            .iter()
-            .any(|(_, rest)| places::is_included(given, rest));
-        if !is_directory && !named {
-            objections.push("pattern_excluded");
-        }
     }
     objections.extend(against_kind(action, found));
     if action == "rename" && found.kind == Some("directory") {
@@ -80,6 +74,10 @@ pub fn confirm(
         });
         if touched {
             objections.push("forbidden_by_scope");
+        }
+        let alone = |(asked, _): &(&str, _)| places::is_alone(given, asked);
+        if ends.iter().any(alone) {
+            objections.push("outside_directory");
         }
         if places::narrows(given) {
             objections.push("pattern_excluded");

@@ -117,29 +117,68 @@ pub fn narrows(given: &Given) -> bool {
             .is_some_and(|patterns| !patterns.is_empty())
 }
 
-/// What holds against a path as it was asked for. `is_file` says whether it must be a file's.
-pub fn against(given: &Given, path: &str, is_file: bool) -> Objections {
+/// Whether the path is granted by itself, and by no directory from which it matches the patterns.
+pub fn is_alone(given: &Given, path: &str) -> bool {
+    let named = given.granted("files").iter().any(|file| file == path);
+    let included = above(given, path)
+        .iter()
+        .any(|(_, rest)| is_included(given, rest));
+    named && !included
+}
+
+fn parent_and_name(path: &str) -> (String, String) {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let parent = if parent.is_empty() { "/" } else { parent };
+    (parent.to_owned(), name.to_owned())
+}
+
+/// What holds against a path as it was asked for. `is_file` says whether it must be a file's, and
+/// `listed` whether it must be a directory's.
+pub fn against(given: &Given, path: &str, is_file: bool, listed: bool) -> Objections {
     let above = above(given, path);
-    if above.is_empty() {
+    let alone = is_alone(given, path) && !listed;
+    if above.is_empty() && !alone {
         return vec!["outside_directory"];
+    }
+    if alone && is_excluded(given, &parent_and_name(path).1) {
+        return vec!["pattern_excluded"];
     }
     let excluded = above.iter().any(|(_, rest)| is_excluded(given, rest));
     let included = above.iter().any(|(_, rest)| is_included(given, rest));
-    if excluded || (is_file && !included) {
+    if excluded || (is_file && !included && !alone) {
         return vec!["pattern_excluded"];
     }
     Vec::new()
 }
 
 /// What holds against the place that a path led to.
-pub fn against_real(given: &Given, root: &str, real: &str, is_directory: bool) -> Objections {
+pub fn against_real(
+    given: &Given,
+    path: &str,
+    (root, real): (&str, &str),
+    is_directory: bool,
+    listed: bool,
+) -> Objections {
     let Some(rest) = below(root, real) else {
         return vec!["outside_directory"];
     };
     let excluded = above(given, real)
         .iter()
         .any(|(_, rest)| is_excluded(given, rest));
-    if excluded || is_excluded(given, &rest) || (!is_directory && !is_included(given, &rest)) {
+    if excluded || is_excluded(given, &rest) {
+        return vec!["pattern_excluded"];
+    }
+    if is_alone(given, path) && !listed {
+        // Nothing but that name was granted, wherever in the directory a link leads.
+        return match rest == parent_and_name(path).1 {
+            true => Vec::new(),
+            false => vec!["outside_directory"],
+        };
+    }
+    let named = above(given, path)
+        .iter()
+        .any(|(_, rest)| is_included(given, rest));
+    if !is_directory && !(named && is_included(given, &rest)) {
         return vec!["pattern_excluded"];
     }
     Vec::new()
@@ -156,16 +195,22 @@ pub fn forbidden(given: &Given, paths: &[&str]) -> Objections {
 }
 
 /// Where a path leads from the nearest granted directory from which it matches the patterns, or from the
-/// nearest: what the kernel calls the granted directory, and what it calls the file.
+/// nearest, or from its own where it is granted by itself: what the kernel calls the granted
+/// directory, and what it calls the file. A listing is of a directory, which nothing grants by itself.
 pub fn real(
     given: &Given,
     path: &str,
     root_is: Option<&str>,
     leads_to: Option<&str>,
+    listed: bool,
 ) -> (String, String) {
-    let above = above(given, path);
-    let fits = |(_, rest): &&(String, String)| is_included(given, rest);
-    let (root, rest) = above.iter().find(fits).unwrap_or(&above[0]).clone();
+    let (root, rest) = if is_alone(given, path) && !listed {
+        parent_and_name(path)
+    } else {
+        let above = above(given, path);
+        let fits = |(_, rest): &&(String, String)| is_included(given, rest);
+        above.iter().find(fits).unwrap_or(&above[0]).clone()
+    };
     let root = root_is.map_or(root, str::to_owned);
     let joined = match (root.as_str(), rest.as_str()) {
         (root, "") => root.to_owned(),

@@ -45,7 +45,7 @@ fn root(given: &Given, directory: &str) -> String {
 
 pub fn confirm(given: &Given, argv: &[String], directory: &str, found: &Found) -> Opinion {
     let root_is = found.root_is.as_deref();
-    let (root, real) = places::real(given, directory, root_is, found.leads_to.as_deref());
+    let (root, real) = places::real(given, directory, root_is, found.leads_to.as_deref(), false);
     let program = &found.programs[&argv[0]];
     let mut forbidden = Vec::new();
     if holds_forbidden(given, &real) || is_forbidden_program(given, program) {
