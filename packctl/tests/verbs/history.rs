@@ -111,6 +111,8 @@ fn host() -> Host {
         rustix::fs::chown(host.path("data/work"), owner, None).unwrap();
     }
     fs::create_dir_all(host.path("home/docker/packs/a")).unwrap();
+    fs::create_dir_all(host.path("home/docker/handlers")).unwrap();
+    host.write("home/docker/handlers/shop_query.py", "");
     host.write(
         "home/docker/packs/a/pack.json",
         r#"{"id": "a", "version": "1.0.0", "description": "d", "components": [{"id": "a:tool:t",
@@ -308,6 +310,7 @@ fn what_no_grant_should_lift_is_left_with_its_reason() {
         (asked("network", "fetch", ""), "bad_request"),
         (asked("env_read", "read", "OTHER"), "disabled"),
         (asked("env_read", "list", "*"), "disabled"),
+        (asked("nobodys_handler", "call", "2 bytes ab"), "no_grant"),
     ] {
         written.denied(asked, reason);
     }
@@ -326,6 +329,7 @@ fn what_no_grant_should_lift_is_left_with_its_reason() {
         "switched off",
         "its address is never dialled",
         "its arguments, which are not in the log",
+        "there is no docker/handlers/nobodys_handler.py",
     ] {
         ran.prints(why);
     }

@@ -24,6 +24,11 @@ pub(super) fn takes_no_values(handler: &HandlerName) -> Failure {
     }
 }
 
+/// Whether a file of this name lies in docker/handlers.
+pub(super) fn is_there(context: &Context, handler: &HandlerName) -> bool {
+    matches!(missing(context, handler), Ok(None))
+}
+
 /// Says so where no file of this name lies in docker/handlers: the grant is valid, and every
 /// call is refused.
 ///

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     deciding::{self, Entry},
+    handlers,
     history::{History, Request, Verdict},
     now,
     suggest::{Denials, Proposal, propose},
@@ -84,7 +85,12 @@ impl Why {
         if request.verdict != Verdict::Allowed && explained.today != "allowed" {
             let denials = Denials::read(directory, filter, |_| true)?;
             let source = policy_files::source(context)?;
-            explained.would_allow = Some(propose(denials, &source, now()));
+            explained.would_allow = Some(propose(
+                denials,
+                &source,
+                &|handler| handlers::is_there(context, handler),
+                now(),
+            ));
         }
         context.out.one(&explained, Explained::lines)?;
         let proposed = explained

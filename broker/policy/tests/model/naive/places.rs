@@ -178,10 +178,10 @@ pub fn against_real(
     let named = above(given, path)
         .iter()
         .any(|(_, rest)| is_included(given, rest));
-    if !is_directory && !(named && is_included(given, &rest)) {
-        return vec!["pattern_excluded"];
+    if is_directory || (named && is_included(given, &rest)) {
+        return Vec::new();
     }
-    Vec::new()
+    vec!["pattern_excluded"]
 }
 
 /// `forbidden_by_scope`, where one of the paths is forbidden.

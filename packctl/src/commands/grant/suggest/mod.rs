@@ -10,7 +10,7 @@ use rumi_policy::{ComponentId, PermissionName};
 pub(super) use denials::Denials;
 pub(super) use proposal::{Proposal, propose};
 
-use super::{change, history, in_force, now, permission};
+use super::{change, handlers, history, in_force, now, permission};
 use crate::{
     commands::audit::Source, context::Context, failure::Failure, moment::Moment, output::Format,
     policy_files,
@@ -74,7 +74,12 @@ impl Suggest {
                 && (records.is_empty() || records.iter().any(|id| id == request.text("id")))
         })?;
         let source = policy_files::source(context)?;
-        let mut proposal = propose(denials, &source, now());
+        let mut proposal = propose(
+            denials,
+            &source,
+            &|handler| handlers::is_there(context, handler),
+            now(),
+        );
         if self.apply {
             apply(context, &proposal)?;
             proposal.applied = true;

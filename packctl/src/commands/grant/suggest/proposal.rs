@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rumi_policy::{ComponentId, PolicySet, PolicySource, SourceFile, UnixMillis, edit::EditError};
+use rumi_policy::{
+    ComponentId, HandlerName, PolicySet, PolicySource, SourceFile, UnixMillis, edit::EditError,
+};
 use serde::Serialize;
 
 use super::super::{history::Verdict, lines};
@@ -85,6 +87,7 @@ pub(in crate::commands::grant) struct Left {
 pub(in crate::commands::grant) fn propose(
     denials: Denials,
     source: &PolicySource,
+    is_handler: &dyn Fn(&HandlerName) -> bool,
     now: UnixMillis,
 ) -> Proposal {
     let mut proposal = Proposal {
@@ -101,7 +104,9 @@ pub(in crate::commands::grant) fn propose(
     }
     for (component, denied) in by_component {
         match component.parse::<ComponentId>() {
-            Ok(component) => Draft::new(component, source, now).take_all(denied, &mut proposal),
+            Ok(component) => {
+                Draft::new(component, source, is_handler, now).take_all(denied, &mut proposal)
+            }
             Err(error) => {
                 let why = error.to_string();
                 proposal
@@ -130,6 +135,7 @@ struct Draft<'a> {
     bytes: Option<Vec<u8>>,
     set: PolicySet,
     source: &'a PolicySource,
+    is_handler: &'a dyn Fn(&HandlerName) -> bool,
     now: UnixMillis,
     additions: Vec<Addition>,
     admits: Vec<Admits>,
@@ -143,7 +149,12 @@ enum Taken {
 }
 
 impl<'a> Draft<'a> {
-    fn new(component: ComponentId, source: &'a PolicySource, now: UnixMillis) -> Self {
+    fn new(
+        component: ComponentId,
+        source: &'a PolicySource,
+        is_handler: &'a dyn Fn(&HandlerName) -> bool,
+        now: UnixMillis,
+    ) -> Self {
         let name = component.grant_file();
         let file = source.grants.iter().find(|file| file.name == name);
         let before = file.map(|file| file.bytes.clone());
@@ -154,6 +165,7 @@ impl<'a> Draft<'a> {
             name,
             before,
             source,
+            is_handler,
             now,
             additions: Vec::new(),
             admits: Vec::new(),
@@ -203,6 +215,13 @@ impl<'a> Draft<'a> {
             Ok(addition) => addition,
             Err(why) => return Taken::Left(why),
         };
+        if let Addition::Handler(handler) = &addition
+            && !(self.is_handler)(handler)
+        {
+            return Taken::Left(format!(
+                "there is no docker/handlers/{handler}.py, so that a grant of it gives nothing"
+            ));
+        }
         if self.admits.len() >= MOST_ENTRIES {
             return Taken::Left(format!(
                 "more than {MOST_ENTRIES} new entries; grant a directory by hand, or narrow with `--since`"
