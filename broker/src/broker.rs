@@ -13,6 +13,7 @@ use rumi_policy::{Cidr, manifest::Base};
 use tokio::runtime::Handle;
 
 use crate::{
+    approval::Approvals,
     command::{Outcome, Registry, Stopped, Worker},
     config::Config,
     container::{
@@ -56,6 +57,8 @@ pub struct Parts {
     pub engine: Engine,
     /// What images have on their PATH.
     pub programs: Programs,
+    /// Which packs may be started.
+    pub approvals: Approvals,
     /// Components' uids, for ever the same.
     pub uids: Uids,
     /// Packs' work areas.
@@ -186,6 +189,11 @@ impl Broker {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.parts.engine
+    }
+    /// Which packs may be started.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.parts.approvals
     }
     /// Components' uids.
     #[must_use]

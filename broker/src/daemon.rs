@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    approval::Approvals,
     args::Args,
     broker::{Broker, Parts},
     config::{Config, ConfigError},
@@ -296,6 +297,7 @@ async fn assemble(
         resolver: Resolver::new(name_servers(&config)),
         tls,
         quotas: Quotas::open(layout.quota()),
+        approvals: Approvals::new(layout.approvals()),
         engine,
         programs: Programs::default(),
         uids: Uids::open(layout.state())?,

@@ -71,6 +71,7 @@ impl Layout {
             (layout.log(), 0o700),
             (layout.quota(), 0o700),
             (layout.handler_packs(), 0o700),
+            (layout.approvals(), 0o700),
         ] {
             Self::own_directory(&path, mode)?;
         }
@@ -236,6 +237,11 @@ impl Layout {
     #[must_use]
     pub fn authority_key(&self, component: &ComponentId) -> PathBuf {
         self.authorities().join(format!("{component}.key"))
+    }
+    /// What admins have approved, one file a pack.
+    #[must_use]
+    pub fn approvals(&self) -> PathBuf {
+        self.state.join("approvals")
     }
     /// Secret values, sealed.
     #[must_use]

@@ -1,5 +1,6 @@
 //! The host daemon. `pipeline.rs` is the way of a request; start there.
 
+mod approval;
 mod args;
 mod broker;
 mod caller;

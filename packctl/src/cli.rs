@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Init(commands::init::Init),
     Build(commands::build::Build),
     Up(commands::up::Up),
+    Approve(commands::approve::Approve),
     Down(commands::down::Down),
     Ps(commands::ps::Ps),
     Logs(commands::logs::Logs),

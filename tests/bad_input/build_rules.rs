@@ -9,7 +9,7 @@ use rumi_tests::{Broker, Home};
 use serde_json::json;
 
 fn image(broker: &Broker, pack: &str) -> String {
-    let built = broker.must(&["build", pack, "-o", "json"]).json();
+    let built = broker.must(&["build", pack, "--yes", "-o", "json"]).json();
     built[0]["image"].as_str().unwrap().to_owned()
 }
 
@@ -58,7 +58,12 @@ fn up_puts_changed_code_into_force_and_leaves_what_is_unchanged() {
     let broker = Broker::start(Home::new());
     let home = broker.home();
     home.write_pack("changing", "def run(args):\n    return 1\n");
-    let up = || broker.must(&["up", "changing", "-o", "json"]).json()[0].clone();
+    let up = || {
+        broker
+            .must(&["up", "changing", "--yes", "-o", "json"])
+            .json()[0]
+            .clone()
+    };
     let first = up();
     assert_eq!(
         broker.call("changing:tool:run", &json!({})).data(),
@@ -94,7 +99,7 @@ fn a_failing_build_shows_its_last_lines_and_leaves_the_running_pack_alone() {
         "FROM rumi-base\nRUN for n in $(seq 1 50); do echo \"step $n\"; done; echo the last word; exit 7\n",
     );
     for verb in ["build", "up"] {
-        let ended = broker.packctl(&[verb, "failing"]).exits(1).says(&[
+        let ended = broker.packctl(&[verb, "failing", "--yes"]).exits(1).says(&[
             "pack `failing`",
             "step 50",
             "the last word",
@@ -117,7 +122,7 @@ fn a_failing_build_shows_its_last_lines_and_leaves_the_running_pack_alone() {
         &json!(1)
     );
     let answer = broker
-        .packctl(&["build", "failing", "-o", "json"])
+        .packctl(&["build", "failing", "--yes", "-o", "json"])
         .exits(1)
         .json();
     assert_eq!(answer[0]["state"], "failed");
@@ -154,7 +159,7 @@ fn a_dockerfile_that_would_fetch_something_is_refused_with_its_line() {
         "FROM rumi-base\nRUN python3.11 -c \"import socket; socket.create_connection(('192.0.2.1', 80), 3)\"\n",
     );
     broker
-        .packctl(&["build", "fetching"])
+        .packctl(&["build", "fetching", "--yes"])
         .exits(1)
         .says(&["Network is unreachable"]);
 }

@@ -113,10 +113,7 @@ fn an_invalid_manifest_is_named_with_its_field_and_nothing_of_it_starts() {
             let ended = broker.packctl(&[verb, id]).exits(1).says(says);
             ended.says(&[&format!("pack `{id}`"), &format!("packs/{id}/"), "hint: "]);
         }
-        // What is wrong with other files of a pack only a build can tell.
-        if *id != "requirements_absent" {
-            broker.packctl(&["doctor"]).exits(1).says(says);
-        }
+        broker.packctl(&["doctor"]).exits(1).says(says);
         std::fs::remove_dir_all(broker.home().pack(id)).unwrap();
     }
     assert!(broker.containers().is_empty());

@@ -46,7 +46,7 @@ fn what_exists_only_as_source_or_not_at_all_is_refused_and_runs_nothing() {
         };
         home.write_file(&format!("docker/packs/{id}/requirements.txt"), line);
         let name = line.trim_end();
-        let ended = broker.packctl(&["up", id]).exits(1);
+        let ended = broker.packctl(&["up", id, "--yes"]).exits(1);
         ended.says(&[name, "exist as wheels", "hint: "]);
     }
     assert!(!proof.exists(), "code of a package was run on the host");

@@ -167,7 +167,7 @@ fn up_ps_stats_logs_and_down_print_tables_documents_and_lines() {
         "duration_ms",
     ];
 
-    let (table, lines) = forms(&broker, &["up"]);
+    let (table, lines) = forms(&broker, &["up", "--yes"]);
     assert!(
         table.starts_with("PACK ") && table.contains("\nsecond "),
         "{table}"
@@ -248,7 +248,7 @@ fn up_ps_stats_logs_and_down_print_tables_documents_and_lines() {
 #[test]
 fn progress_is_not_mixed_with_data() {
     let broker = Broker::start(Home::new());
-    let built = broker.must(&["build", "probe", "-o", "jsonl"]);
+    let built = broker.must(&["build", "probe", "--yes", "-o", "jsonl"]);
     assert_eq!(built.stdout.lines().count(), 1);
     assert!(built.stderr.contains("probe: "), "{built:?}");
 }

@@ -231,6 +231,8 @@ impl Stage {
         let mut control = self.control().await?;
         let request = v1::PacksRequest {
             packs: packs.to_vec(),
+            // The bench wrote them.
+            approve: true,
         };
         let started = Instant::now();
         let mut told = match step {
@@ -247,6 +249,12 @@ impl Stage {
                     return Err(Failure::Unexpected(format!(
                         "{}: {}",
                         progress.pack, failed.message
+                    )));
+                }
+                Some(progress::Result::NotApproved(review)) => {
+                    return Err(Failure::Unexpected(format!(
+                        "{} was not approved",
+                        review.pack
                     )));
                 }
                 None => {}

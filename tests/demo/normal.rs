@@ -75,7 +75,7 @@ fn words(line: &str) -> String {
         let before = core(index.checked_sub(1));
         let after = core(Some(index + 1));
         let counted = matches!(before, Some("record" | "line" | "byte"))
-            || matches!(after, Some("records" | "of" | "s" | "ms"));
+            || matches!(after, Some("records" | "of" | "s" | "ms" | "bytes"));
         let replaced = if number && counted {
             word.replace(this, "N")
         } else if this == "ms" {

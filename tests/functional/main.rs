@@ -1,6 +1,8 @@
 //! What a user of rumi relies on, against a real broker and a real Docker engine.
 
 #[cfg(test)]
+mod approval;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod custom_handlers;

@@ -406,7 +406,7 @@ fn a_pack_cannot_take_a_handlers_name() {
     );
     let doctor = broker.packctl(&["doctor"]).stdout;
     assert!(doctor.contains("docker/packs/handler-free"), "{doctor}");
-    broker.must(&["up"]);
+    broker.must(&["up", "--yes"]);
     assert!(broker.ps().iter().all(|pack| pack.pack != "handler-free"));
     assert_eq!(
         broker.answer(CALLER, "mine", &json!({}))["data"],

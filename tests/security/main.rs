@@ -1,6 +1,8 @@
 //! What attackers try, and what comes of it. SECURITY.md maps each threat to its tests here.
 
 #[cfg(test)]
+mod approval;
+#[cfg(test)]
 mod custom_handlers;
 #[cfg(test)]
 mod files;

@@ -194,10 +194,10 @@ impl Broker {
         listed.ok().stdout.lines().map(str::to_owned).collect()
     }
 
-    /// Brings packs up.
+    /// Brings packs up, approved as they are.
     #[track_caller]
     pub fn up(&self, packs: &[&str]) -> Output {
-        let up = ["up"].iter().chain(packs);
+        let up = ["up", "--yes"].iter().chain(packs);
         self.packctl(&up.copied().collect::<Vec<_>>()).ok()
     }
 

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _},
     os::fd::{AsFd, OwnedFd},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
@@ -107,15 +108,40 @@ pub(super) enum Entry {
     Link(String),
 }
 
-/// A pack's directory in memory, sorted by path.
+/// A pack's directory in memory, sorted by path. Clones share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Context {
-    entries: Vec<(String, Entry)>,
+pub struct Context {
+    entries: Arc<[(String, Entry)]>,
+}
+
+/// What lies at one path, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// Its size.
+        bytes: u64,
+        /// SHA-256 of its content, as other programs give it.
+        sha256: String,
+    },
+    /// A symlink within the pack.
+    Link {
+        /// Where it leads.
+        target: String,
+    },
 }
 
 impl Context {
-    /// Reads the directory without following any symlink.
-    pub(super) fn read(directory: &Path) -> Result<Self, ContextError> {
+    /// Reads the directory without following any symlink. It takes its time: not for a thread
+    /// that others wait for.
+    ///
+    /// # Errors
+    /// When something in it is not fit for a pack, or cannot be read.
+    pub fn read(directory: &Path) -> Result<Self, ContextError> {
         let root = openat(
             CWD,
             directory,
@@ -131,11 +157,40 @@ impl Context {
         reader.directory(&root, "", 0)?;
         let mut entries = reader.entries;
         entries.sort_by(|(one, _), (two, _)| one.cmp(two));
-        Ok(Self { entries })
+        Ok(Self {
+            entries: entries.into(),
+        })
+    }
+
+    /// All that is in it, by path.
+    ///
+    /// # Errors
+    /// When the linked libraries lack a hash.
+    pub fn list(&self) -> Result<Vec<(String, Listed)>, ContextError> {
+        let listed = |entry: &Entry| -> Result<Listed, ContextError> {
+            Ok(match entry {
+                Entry::Directory => Listed::Directory,
+                Entry::Link(target) => Listed::Link {
+                    target: target.clone(),
+                },
+                Entry::File {
+                    executable,
+                    content,
+                } => Listed::File {
+                    executable: *executable,
+                    bytes: content.len() as u64,
+                    sha256: Digest::of(content)?,
+                },
+            })
+        };
+        let all = self.entries.iter();
+        all.map(|(path, entry)| Ok((path.clone(), listed(entry)?)))
+            .collect()
     }
 
     /// A file's bytes, where there is a regular file of this name.
-    pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
         let at = self
             .entries
             .binary_search_by(|(path, _)| path.as_str().cmp(name));
@@ -147,7 +202,7 @@ impl Context {
 
     /// Adds all entries to a digest. Times and owners are not in it: `touch` changes nothing.
     pub(super) fn digest(&self, digest: &mut Digest) {
-        for (path, entry) in &self.entries {
+        for (path, entry) in self.entries.iter() {
             digest.part(path.as_bytes());
             match entry {
                 Entry::Directory => digest.part(b"directory"),
@@ -168,7 +223,7 @@ impl Context {
         archive: &mut tar::Builder<W>,
         prefix: &str,
     ) -> io::Result<()> {
-        for (path, entry) in &self.entries {
+        for (path, entry) in self.entries.iter() {
             append(archive, &format!("{prefix}{path}"), entry)?;
         }
         Ok(())

@@ -28,6 +28,13 @@ impl Digest {
         self
     }
 
+    /// SHA-256 of these bytes alone, as other programs give it.
+    pub(super) fn of(bytes: &[u8]) -> Result<String, NoSha256> {
+        let mut digest = Self::new()?;
+        digest.0.update(bytes);
+        Ok(digest.hex())
+    }
+
     /// The digest in hexadecimal.
     pub(super) fn hex(self) -> String {
         use std::fmt::Write as _;

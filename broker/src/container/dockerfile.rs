@@ -186,6 +186,12 @@ impl OwnDockerfile {
         images
     }
 
+    /// The lines that do something: what is left without comments and empty lines.
+    pub(super) fn instructions(&self) -> impl Iterator<Item = &str> {
+        let lines = self.lines.iter().map(|line| line.trim());
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+    }
+
     fn begins_from_stage(&self, position: usize) -> bool {
         self.stages.get(position).is_some_and(|stage| {
             self.stages.iter().take(position).any(|earlier| {

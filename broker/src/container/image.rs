@@ -7,9 +7,10 @@ use std::{
 };
 
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
-use rumi_policy::{PackId, manifest::Base};
+use rumi_policy::PackId;
 
 use super::{
+    blueprint::Blueprint,
     build_output::plain,
     context::ContextError,
     dockerfile::{DockerfileError, FinalStage, final_dockerfile},
@@ -26,19 +27,6 @@ use crate::config::{BuildSettings, Config};
 /// What sandboxes run in. In a pack's own Dockerfile it stands for whatever the manifest's
 /// `base` names.
 pub(super) const BASE: &str = "rumi-base:latest";
-
-/// A pack to be built.
-#[derive(Debug, Clone, Copy)]
-pub struct BuildRequest<'a> {
-    /// Its id.
-    pub pack: &'a PackId,
-    /// Its directory on the host.
-    pub directory: &'a Path,
-    /// What its image begins from.
-    pub base: Base,
-    /// Name of its list of requirements within the directory.
-    pub requirements: Option<&'a str>,
-}
 
 /// An image that answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,44 +137,16 @@ pub enum BuildError {
 /// `progress` gets each line that the build prints, cleaned of control characters.
 ///
 /// # Errors
-/// When the pack is unfit or a step fails; the last lines of the output are in the error.
+/// When a step fails; the last lines of the output are in the error.
 pub async fn build(
     engine: &Engine,
-    request: BuildRequest<'_>,
-    config: &Config,
-    state: &Path,
-    progress: &mut (dyn FnMut(&str) + Send),
-) -> Result<Built, BuildError> {
-    build_timed(engine, request, None, config, state, progress).await
-}
-
-/// Like [`build`], with the requirements as the manifest lists them instead of a file's name.
-///
-/// # Errors
-/// As [`build`].
-pub async fn build_with_lines(
-    engine: &Engine,
-    request: BuildRequest<'_>,
-    lines: &[impl AsRef<str>],
-    config: &Config,
-    state: &Path,
-    progress: &mut (dyn FnMut(&str) + Send),
-) -> Result<Built, BuildError> {
-    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
-    let text = lines.join("\n");
-    build_timed(engine, request, Some(&text), config, state, progress).await
-}
-
-async fn build_timed(
-    engine: &Engine,
-    request: BuildRequest<'_>,
-    lines: Option<&str>,
+    blueprint: &Blueprint,
     config: &Config,
     state: &Path,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Built, BuildError> {
     let limit = config.build.timeout_ms.duration();
-    let whole = build_untimed(engine, request, lines, &config.build, state, progress);
+    let whole = build_untimed(engine, blueprint, &config.build, state, progress);
     tokio::time::timeout(limit, whole)
         .await
         .unwrap_or(Err(BuildError::TimedOut {
@@ -194,27 +154,24 @@ async fn build_timed(
         }))
 }
 
-/// Whether a build of this pack may use the network; the admin is told before it begins.
-#[must_use]
-pub fn is_networked(pack: &PackId, directory: &Path, config: &Config) -> bool {
-    config.build.networked_packs.contains(pack.as_str()) && directory.join("Dockerfile").is_file()
-}
-
 async fn build_untimed(
     engine: &Engine,
-    request: BuildRequest<'_>,
-    lines: Option<&str>,
+    blueprint: &Blueprint,
     settings: &BuildSettings,
     state: &Path,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Built, BuildError> {
-    let source = Source::read(engine, request, lines, settings).await?;
-    let tag = format!("rumi-pack:{}-{}", engine.instance().as_str(), request.pack);
+    let source = Source::read(engine, blueprint, settings).await?;
+    let tag = format!(
+        "rumi-pack:{}-{}",
+        engine.instance().as_str(),
+        blueprint.pack
+    );
     let done = |image, changed| Built {
         image,
         changed,
         content: source.content.clone(),
-        networked: source.networked,
+        networked: blueprint.networked,
     };
     let old = current(engine, &tag).await?;
     if let Some((image, content)) = &old
@@ -222,9 +179,9 @@ async fn build_untimed(
     {
         return Ok(done(image.clone(), false));
     }
-    let stage = format!("{}-{}", engine.instance().as_str(), request.pack);
+    let stage = format!("{}-{}", engine.instance().as_str(), blueprint.pack);
     let from = source.foundation(engine, &stage, progress).await?;
-    let wheels = match &source.requirements {
+    let wheels = match &blueprint.requirements {
         Some(requirements) => Some(wheels::fetch(requirements, settings, state, progress).await?),
         None => None,
     };
@@ -236,10 +193,10 @@ async fn build_untimed(
             stage: &stage,
             wheels: wheels_hash,
         }),
-        pack: Some((source.context.clone(), "pack/")),
+        pack: Some((blueprint.context.clone(), "pack/")),
         wheels: wheels.as_ref().map(|wheels| wheels.directory.clone()),
         tag: Some(tag),
-        labels: final_labels(engine, request.pack, &source.content),
+        labels: final_labels(engine, &blueprint.pack, &source.content),
         ..Recipe::default()
     };
     let image = run_build(engine, recipe, progress).await?;

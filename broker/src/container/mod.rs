@@ -1,5 +1,6 @@
 //! Everything that knows the Docker engine. No other module names it.
 
+mod blueprint;
 mod build_output;
 mod cgroup;
 mod context;
@@ -26,12 +27,14 @@ mod uids;
 mod wheels;
 mod workspace;
 
+pub use blueprint::{Blueprint, BuildRequest};
 pub use cgroup::{CALL_PREFIX, CallCgroup, CgroupError, ContainerCgroup, Ended};
+pub use context::{Context, ContextError, Listed};
 pub use engine::{ContainerId, Engine, ImageId, Instance};
 pub use error::EngineError;
 pub use events::{Event, Watch};
 pub use hardening::GUEST;
-pub use image::{BuildError, BuildRequest, Built, build, build_with_lines, is_networked};
+pub use image::{BuildError, Built, build};
 pub use labels::PackLimits;
 pub use lifecycle::{PackSpec, Running};
 pub use mounts::{MountError, make_shared};

@@ -1,14 +1,15 @@
-//! What a pack's image is made from: its files, its requirements, and what it begins from.
+//! What a pack's image is made from: what the pack brings, and what the host has to put it on.
 
-use std::{collections::HashMap, io};
+use std::collections::HashMap;
 
 use super::{
-    context::{Context, ContextError},
+    blueprint::Blueprint,
+    context::ContextError,
     digest::Digest,
     dockerfile::OwnDockerfile,
     engine::{Engine, ImageId},
     error::EngineError,
-    image::{BASE, BuildError, BuildRequest, check},
+    image::{BASE, BuildError, check},
     labels, lent,
     recipe::{Recipe, run_build},
     requirements::Requirements,
@@ -16,7 +17,7 @@ use super::{
 use crate::config::BuildSettings;
 
 /// Raised when the way images are made changes, so that all are built again.
-const RECIPE_VERSION: &[u8] = b"rumi-content-1";
+const RECIPE_VERSION: &[u8] = b"rumi-content-2";
 
 /// Whether a Dockerfile means the base by this name, whichever the manifest chose.
 fn is_base(name: &str) -> bool {
@@ -24,49 +25,28 @@ fn is_base(name: &str) -> bool {
 }
 
 /// All that an image is made from.
-pub(super) struct Source {
-    pub(super) context: Context,
-    pub(super) requirements: Option<Requirements>,
-    own: Option<OwnDockerfile>,
+pub(super) struct Source<'a> {
+    blueprint: &'a Blueprint,
     /// What the own Dockerfile begins from, by the names it uses; only the base where there is none.
     images: HashMap<String, ImageId>,
     bundle: Option<Vec<u8>>,
-    pub(super) networked: bool,
     pub(super) content: String,
 }
 
-impl Source {
+impl<'a> Source<'a> {
     pub(super) async fn read(
         engine: &Engine,
-        request: BuildRequest<'_>,
-        lines: Option<&str>,
+        blueprint: &'a Blueprint,
         settings: &BuildSettings,
     ) -> Result<Self, BuildError> {
-        let directory = request.directory.to_owned();
-        let context = tokio::task::spawn_blocking(move || Context::read(&directory))
-            .await
-            .map_err(|error| ContextError::Read {
-                path: request.directory.to_owned(),
-                source: io::Error::other(error),
-            })??;
-        let requirements = Self::requirements(&context, request, lines)?;
-        let own = match context.file("Dockerfile") {
-            Some(bytes) => {
-                let parsed = OwnDockerfile::parse(bytes).map_err(|source| BuildError::Dockerfile {
-                    path: request.directory.join("Dockerfile"),
-                    source,
-                });
-                Some(parsed?)
-            }
-            None => None,
-        };
-        let names = own
+        let names = blueprint
+            .own
             .as_ref()
             .map_or_else(|| vec![BASE.to_owned()], OwnDockerfile::images);
         let mut images = HashMap::new();
         for name in names {
             let reference = if is_base(&name) {
-                request.base.image()
+                blueprint.base.image()
             } else {
                 &name
             };
@@ -76,46 +56,19 @@ impl Source {
             })?;
             images.insert(name, id);
         }
-        let networked = own.is_some() && settings.networked_packs.contains(request.pack.as_str());
-        let bundle = if networked {
+        let bundle = if blueprint.networked {
             lent::bundle(settings)?
         } else {
             None
         };
         let mut source = Self {
-            context,
-            requirements,
-            own,
+            blueprint,
             images,
             bundle,
-            networked,
             content: String::new(),
         };
         source.content = source.hash()?;
         Ok(source)
-    }
-
-    fn requirements(
-        context: &Context,
-        request: BuildRequest<'_>,
-        lines: Option<&str>,
-    ) -> Result<Option<Requirements>, BuildError> {
-        let parse = |bytes: &[u8], path| {
-            let parsed = Requirements::parse(bytes);
-            let parsed = parsed.map_err(|source| BuildError::Requirements { path, source })?;
-            Ok(Some(parsed).filter(|requirements| !requirements.text().is_empty()))
-        };
-        if let Some(lines) = lines {
-            return parse(lines.as_bytes(), request.directory.join("pack.json"));
-        }
-        let Some(name) = request.requirements else {
-            return Ok(None);
-        };
-        let path = request.directory.join(name);
-        let Some(bytes) = context.file(name) else {
-            return Err(BuildError::NoRequirements { path });
-        };
-        parse(bytes, path)
     }
 
     fn hash(&self) -> Result<String, BuildError> {
@@ -126,11 +79,11 @@ impl Source {
         for (name, id) in images {
             digest.part(name.as_bytes()).part(id.as_str().as_bytes());
         }
-        digest.part(&[u8::from(self.networked)]);
         digest.part(self.bundle.as_deref().unwrap_or_default());
-        let requirements = self.requirements.as_ref().map_or("", Requirements::text);
-        digest.part(requirements.as_bytes());
-        self.context.digest(&mut digest);
+        let requirements = self.blueprint.requirements.as_ref();
+        digest.part(requirements.map_or("", Requirements::text).as_bytes());
+        // The files, and whether the network was there.
+        digest.part(self.blueprint.digest().as_bytes());
         Ok(digest.hex())
     }
 
@@ -144,7 +97,7 @@ impl Source {
         let no_image = || EngineError::NoImage {
             reference: BASE.to_owned(),
         };
-        let Some(own) = &self.own else {
+        let Some(own) = &self.blueprint.own else {
             return Ok(self.images.get(BASE).cloned().ok_or_else(no_image)?);
         };
         let mut lent = HashMap::new();
@@ -160,8 +113,8 @@ impl Source {
         });
         let recipe = Recipe {
             dockerfile,
-            pack: Some((self.context.clone(), "")),
-            networked: self.networked,
+            pack: Some((self.blueprint.context.clone(), "")),
+            networked: self.blueprint.networked,
             labels: HashMap::from([(labels::STAGE.to_owned(), format!("{stage}-own"))]),
             ..Recipe::default()
         };

@@ -2,11 +2,15 @@
 
 use std::{fs, path::Path};
 
-use rumi_policy::manifest::Base;
+use rumi_policy::{PackId, manifest::Base};
 use rumi_proto::v1;
 
-use super::ControlService;
-use crate::{broker::Broker, filesystem::DEVICE, packs::Pack, packs::Phase};
+use super::{ControlService, packs::said};
+use crate::{
+    broker::Broker,
+    filesystem::DEVICE,
+    packs::{Pack, Phase, StartError},
+};
 
 /// Less free memory than this makes the kernel end processes, in bytes.
 const LITTLE_MEMORY: u64 = 512 * 1024 * 1024;
@@ -44,7 +48,7 @@ impl ControlService {
         audit(broker, &mut findings);
         policy(broker, &mut findings);
         secrets(broker, &mut findings);
-        self.pack_findings(&mut findings);
+        self.pack_findings(&mut findings).await;
         self.handler_findings(&mut findings);
         host(broker, &mut findings);
         v1::DoctorResponse {
@@ -52,34 +56,11 @@ impl ControlService {
         }
     }
 
-    fn pack_findings(&self, findings: &mut Findings) {
-        let broker = self.packs.broker();
-        let policy = broker.policy().current();
-        match Pack::all(&broker.layout().packs()) {
+    async fn pack_findings(&self, findings: &mut Findings) {
+        match Pack::all(&self.packs.broker().layout().packs()) {
             Ok(ids) => {
                 for id in ids {
-                    match Pack::load(&broker.layout().packs(), &id) {
-                        Err(error) => {
-                            findings.error("pack", error.to_string(), "correct its pack.json")
-                        }
-                        Ok(pack) => {
-                            for component in &pack.manifest.components {
-                                if policy.set.grant(&component.id).is_none() {
-                                    findings.warning(
-                                        "grant",
-                                        format!(
-                                            "`{}` has no valid grant and is denied everything",
-                                            component.id
-                                        ),
-                                        &format!(
-                                            "packctl grant add {} PERMISSION VALUE",
-                                            component.id
-                                        ),
-                                    );
-                                }
-                            }
-                        }
-                    }
+                    self.pack_finding(&id, findings).await;
                 }
             }
             Err(error) => findings.error(
@@ -107,6 +88,42 @@ impl ControlService {
             }
         }
     }
+
+    /// Whether a pack is sound, approved and granted anything.
+    async fn pack_finding(&self, id: &PackId, findings: &mut Findings) {
+        let source = match self.packs.read(id).await {
+            Ok(source) => source,
+            Err(error) => return pack_error(&error, "correct its pack.json", findings),
+        };
+        match self.packs.is_approved(&source) {
+            Ok(true) => {}
+            Ok(false) => findings.warning(
+                "approval",
+                format!("`{id}` is not approved as it is, and is not started anew"),
+                &format!("packctl approve {id} --show"),
+            ),
+            Err(error) => pack_error(&error, "see the broker's log", findings),
+        }
+        let policy = self.packs.broker().policy().current();
+        for component in &source.pack.manifest.components {
+            if policy.set.grant(&component.id).is_none() {
+                findings.warning(
+                    "grant",
+                    format!(
+                        "`{}` has no valid grant and is denied everything",
+                        component.id
+                    ),
+                    &format!("packctl grant add {} PERMISSION VALUE", component.id),
+                );
+            }
+        }
+    }
+}
+
+fn pack_error(error: &StartError, otherwise: &str, findings: &mut Findings) {
+    let (message, remedy) = said(error);
+    let remedy = Some(remedy.as_str()).filter(|remedy| !remedy.is_empty());
+    findings.error("pack", message, remedy.unwrap_or(otherwise));
 }
 
 async fn engine(broker: &Broker, findings: &mut Findings) {

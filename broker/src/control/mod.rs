@@ -1,5 +1,6 @@
 //! The admin's socket. Every change is recorded with the peer as its actor.
 
+mod approval;
 mod call;
 mod doctor;
 mod handlers;
@@ -122,6 +123,24 @@ impl Control for ControlService {
         request: Request<v1::PacksRequest>,
     ) -> Result<Response<Self::DownStream>, Status> {
         self.each(request, packs::Step::Down).await
+    }
+
+    async fn review(
+        &self,
+        request: Request<v1::ReviewRequest>,
+    ) -> Result<Response<v1::ReviewResponse>, Status> {
+        let reviews = self.reviews(&request.into_inner().packs).await;
+        reviews.map(Response::new)
+    }
+
+    async fn approve(
+        &self,
+        request: Request<v1::ApproveRequest>,
+    ) -> Result<Response<v1::ApproveResponse>, Status> {
+        let actor = actor(&request)?;
+        self.approve_pack(actor, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn ps(

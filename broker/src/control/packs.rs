@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{ControlService, Replies, actor, millis, pack_id};
+use super::{ControlService, Replies, actor, approval, millis, pack_id};
 use crate::{
     container::Running,
-    packs::{Pack, Packs, StartError},
+    packs::{Pack, Packs, StartError, Word},
 };
 
 /// Messages that wait for a slow terminal.
@@ -45,15 +45,16 @@ impl ControlService {
         step: Step,
     ) -> Result<Response<Replies<v1::Progress>>, Status> {
         let actor = actor(&request)?;
-        let wanted = self.wanted(&request.into_inner().packs, step)?;
+        let request = request.into_inner();
+        let wanted = self.wanted(&request.packs, step)?;
+        let word = if request.approve {
+            Word::Unseen(actor)
+        } else {
+            Word::Admin(actor)
+        };
         for pack in &wanted {
             self.admin(actor, step.as_str(), pack.as_str(), None)
                 .await?;
-            let builds = matches!(step, Step::Build | Step::Up);
-            if builds && self.packs.builds_with_network(pack) {
-                self.admin(actor, "build_with_network", pack.as_str(), None)
-                    .await?;
-            }
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let at_once = self.packs.broker().config().start.concurrency.get();
@@ -66,7 +67,7 @@ impl ControlService {
                 let Ok(_turn) = turns.acquire().await else {
                     return;
                 };
-                one(&packs, pack, step, &sender).await;
+                one(&packs, pack, (step, word), &sender).await;
             });
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -88,6 +89,19 @@ impl ControlService {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Packs that must be named, and must be there.
+    pub(super) fn named(&self, names: &[String]) -> Result<Vec<PackId>, Status> {
+        let named: Vec<PackId> = names
+            .iter()
+            .map(|name| pack_id(name))
+            .collect::<Result<_, _>>()?;
+        if named.is_empty() {
+            return Err(Status::invalid_argument("no pack is named"));
+        }
+        self.exist(&named, Step::Up)?;
+        Ok(named)
     }
 
     fn wanted(&self, names: &[String], step: Step) -> Result<Vec<PackId>, Status> {
@@ -155,7 +169,7 @@ fn whose<'a>(line: &'a str, running: &Running) -> (String, &'a str) {
     user.unwrap_or_else(|| (String::new(), line))
 }
 
-async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
+async fn one(packs: &Packs, pack: PackId, (step, word): (Step, Word), sender: &Sender) {
     let started = Instant::now();
     let name = pack.to_string();
     let mut progress = |message: &str| {
@@ -168,11 +182,11 @@ async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
         drop(sender.try_send(Ok(told)));
     };
     let done = match step {
-        Step::Build => packs.build(&pack, &mut progress).await.map(|built| {
+        Step::Build => packs.build(&pack, word, &mut progress).await.map(|built| {
             let changed = built.changed;
             (built.image.to_string(), String::new(), changed)
         }),
-        Step::Up => packs.up(&pack, &mut progress).await.map(|up| {
+        Step::Up => packs.up(&pack, word, &mut progress).await.map(|up| {
             let (image, container) = (
                 up.running.image.to_string(),
                 up.running.container.to_string(),
@@ -191,6 +205,9 @@ async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
             changed,
             duration_ms: millis(started.elapsed()),
         }),
+        Err(StartError::NotApproved { review, .. }) => {
+            progress::Result::NotApproved(approval::shown(packs, &pack, *review))
+        }
         Err(error) => progress::Result::Failed(failed(&error)),
     };
     let told = v1::Progress {
@@ -204,6 +221,16 @@ async fn one(packs: &Packs, pack: PackId, step: Step, sender: &Sender) {
 }
 
 fn failed(error: &StartError) -> v1::PackFailed {
+    let (message, remedy) = said(error);
+    v1::PackFailed {
+        message,
+        remedy,
+        last_lines: error.last_lines(),
+    }
+}
+
+/// What went wrong, in one line, and what helps.
+pub(super) fn said(error: &StartError) -> (String, String) {
     // What the build printed last goes as lines of its own.
     let whole = error.to_string();
     let said = whole.lines().next().unwrap_or_default();
@@ -221,9 +248,5 @@ fn failed(error: &StartError) -> v1::PackFailed {
         }
         source = cause.source();
     }
-    v1::PackFailed {
-        message,
-        remedy,
-        last_lines: error.last_lines(),
-    }
+    (message, remedy)
 }

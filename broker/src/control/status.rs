@@ -51,7 +51,8 @@ impl ControlService {
                     pack: shown.id.to_string(),
                     state: shown.phase.as_str().to_owned(),
                     components: components.collect(),
-                    message: message(&shown.id, shown.message),
+                    message: message(&shown.id, shown.message, shown.waits),
+                    waits_for_approval: shown.waits,
                     container_id: text(shown.running.as_ref().map(|r| &r.container)),
                     image_id: text(shown.running.as_ref().map(|r| &r.image)),
                     started: shown
@@ -136,7 +137,10 @@ impl ControlService {
 }
 
 /// Nobody brought the pack of a handler up; what it is should be said.
-fn message(pack: &PackId, message: String) -> String {
+fn message(pack: &PackId, message: String, waits: bool) -> String {
+    if waits {
+        return format!("not approved as it is; see: packctl approve {pack} --show");
+    }
     match HandlerName::of_pack(pack) {
         Some(handler) if message.is_empty() => format!("custom handler `{handler}`"),
         _ => message,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     caller::Invocation,
     container::BuildError,
-    packs::{Packs, Schema, StartError},
+    packs::{Packs, Schema, StartError, Word},
 };
 
 /// How long a handler may take to say what it is, once it is loaded.
@@ -100,7 +100,7 @@ pub(super) async fn load(
         why: format!("its pack cannot be written to the state directory: {error}"),
         passing: true,
     })?;
-    let content = packs.build(&pack, &mut |_| {}).await?.content;
+    let content = packs.build(&pack, Word::Own, &mut |_| {}).await?.content;
     if let State::Ready(ready) = &*entry.state.borrow()
         && ready.content == content
     {
@@ -157,7 +157,7 @@ async fn swap(
 pub(super) async fn start(packs: &Packs, entry: &Entry, content: &str) -> Result<Live, NotLive> {
     let pack = entry.name.pack();
     let up = packs
-        .up(&pack, &mut |_| {})
+        .up(&pack, Word::Own, &mut |_| {})
         .await
         .map_err(|error| NotLive::Failed(excerpt(&error.to_string())))?;
     if up.running.content != content {

@@ -97,10 +97,7 @@ impl Packs {
             );
             return Ok(());
         }
-        let pack = Arc::new(Pack::load(
-            &self.broker.layout().packs_of(&running.pack),
-            &running.pack,
-        )?);
+        let pack = self.as_started(&running).await?;
         let uids = PackUids {
             gid: running.gid,
             components: running.components.clone(),
@@ -129,6 +126,23 @@ impl Packs {
         self.adopted(&running, &pools)?;
         tracing::info!(pack = %running.pack, container = %running.container, "adopted");
         Ok(())
+    }
+
+    /// The pack as it was when this container was started. Its files may be others by now, and nobody
+    /// approved those.
+    async fn as_started(&self, running: &Running) -> Result<Arc<Pack>, StartError> {
+        let id = &running.pack;
+        if !id.is_reserved() {
+            match self.broker.approvals().started(id)? {
+                Some(started) if started.content == running.content => {
+                    return Ok(Arc::new(Pack::parse(id, started.manifest.as_bytes())?));
+                }
+                _ => {
+                    tracing::warn!(pack = %id, "its container is of an earlier broker; its manifest is read from its files")
+                }
+            }
+        }
+        Ok(Arc::clone(&self.read(id).await?.pack))
     }
 
     /// Ends what calls of the broker before left behind, and lets the workers come back.

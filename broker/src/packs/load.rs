@@ -1,11 +1,6 @@
-//! Reads a pack from its directory and checks what a manifest alone cannot know.
+//! Reads a pack from its directory, once, and checks what a manifest alone cannot know.
 
-use std::{
-    collections::HashMap,
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::HashMap, fs, io, path::Path, sync::Arc, time::Duration};
 
 use rumi_policy::{
     ComponentId, Kind, PackId,
@@ -13,8 +8,15 @@ use rumi_policy::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::schema::{ArgumentsError, Schema};
-use crate::{config::Config, workers::ToolSpec};
+use super::{
+    schema::{ArgumentsError, Schema},
+    start::StartError,
+};
+use crate::{
+    config::{BuildSettings, Config},
+    container::{Blueprint, BuildError, BuildRequest, Context, ContextError},
+    workers::ToolSpec,
+};
 
 /// Where a pack's code lies inside its container.
 const CODE: &str = "/opt/pack";
@@ -22,21 +24,31 @@ const CODE: &str = "/opt/pack";
 const SYSTEM_PYTHON: &str = "/usr/bin/python3.11";
 /// The interpreter of packs with requirements.
 const VENV_PYTHON: &str = "/opt/venv/bin/python";
-/// Largest pack.json, in bytes.
-const MAX_MANIFEST: u64 = 1024 * 1024;
+/// What a pack says of itself.
+const MANIFEST: &str = "pack.json";
 /// A component's socket must fit the 107 bytes of a socket's path inside the container.
 const LONGEST_COMPONENT: usize = 90;
 /// Processes and threads of one call, unless the pack may have fewer.
 const CALL_PIDS: u32 = 64;
 
-/// A pack that can be built and started.
+/// What a pack is to those who call it.
 #[derive(Debug)]
 pub struct Pack {
     /// pack.json.
     pub manifest: Manifest,
-    /// Where it lies on the host.
-    pub directory: PathBuf,
     schemas: HashMap<ComponentId, Schema>,
+}
+
+/// A pack as it lay there at one moment. It is built from this, and its directory is not
+/// looked into again: what was approved is what is built.
+#[derive(Debug)]
+pub struct Source {
+    /// What it says of itself.
+    pub pack: Arc<Pack>,
+    /// The text of pack.json.
+    pub manifest: String,
+    /// What its image is made from.
+    pub blueprint: Blueprint,
 }
 
 /// Why a pack cannot be used as it is.
@@ -56,13 +68,13 @@ pub enum LoadError {
         /// The pack.
         pack: PackId,
     },
-    /// Its manifest cannot be read.
-    #[error("cannot read `{path}`")]
-    Read {
-        /// The manifest.
-        path: PathBuf,
-        /// From the file system.
-        source: io::Error,
+    /// Its manifest is not to be taken for one.
+    #[error(
+        "docker/packs/{pack}/pack.json is no regular file; a pack is read without following links"
+    )]
+    NoFile {
+        /// The pack.
+        pack: PackId,
     },
     /// Its manifest is not valid.
     #[error("docker/packs/{pack}/pack.json: {source}")]
@@ -124,14 +136,72 @@ pub enum LoadError {
     },
 }
 
-impl Pack {
-    /// Reads and checks a pack.
+impl Source {
+    /// Reads and checks a pack. It takes its time: not for a thread that others wait for.
     ///
     /// # Errors
     /// When it is missing or not valid; the message names the file and the field.
-    pub fn load(packs: &Path, pack: &PackId) -> Result<Self, LoadError> {
-        let directory = packs.join(pack.as_str());
-        let manifest = read_manifest(&directory, pack)?;
+    pub fn read(packs: &Path, id: &PackId, settings: &BuildSettings) -> Result<Self, StartError> {
+        let directory = packs.join(id.as_str());
+        let context = Context::read(&directory).map_err(|error| match error {
+            ContextError::Read { path, source }
+                if source.kind() == io::ErrorKind::NotFound && path == directory =>
+            {
+                StartError::Load(absent(id))
+            }
+            error => BuildError::from(error).into(),
+        })?;
+        let Some(manifest) = context.file(MANIFEST) else {
+            let there = directory.join(MANIFEST).symlink_metadata().is_ok();
+            let no_file = || LoadError::NoFile { pack: id.clone() };
+            return Err(if there { no_file() } else { absent(id) }.into());
+        };
+        let text = String::from_utf8_lossy(manifest).into_owned();
+        let pack = Pack::parse(id, manifest)?;
+        for component in &pack.manifest.components {
+            if context.file(component.entry.as_str()).is_none() {
+                return Err(StartError::Load(LoadError::NoEntry {
+                    pack: id.clone(),
+                    component: component.id.clone(),
+                    entry: component.entry.to_string(),
+                }));
+            }
+        }
+        let request = BuildRequest {
+            pack: id,
+            directory: &directory,
+            context,
+            base: pack.manifest.base,
+            requirements: &pack.manifest.requirements,
+        };
+        let blueprint = Blueprint::read(request, settings)?;
+        Ok(Self {
+            pack: Arc::new(pack),
+            manifest: text,
+            blueprint,
+        })
+    }
+}
+
+fn absent(pack: &PackId) -> LoadError {
+    let pack = pack.clone();
+    if pack.is_reserved() {
+        LoadError::Reserved { pack }
+    } else {
+        LoadError::Missing { pack }
+    }
+}
+
+impl Pack {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// When it is not valid; the message names the field.
+    pub fn parse(pack: &PackId, manifest: &[u8]) -> Result<Self, LoadError> {
+        let manifest = Manifest::parse(manifest).map_err(|source| LoadError::Manifest {
+            pack: pack.clone(),
+            source,
+        })?;
         if manifest.id != *pack {
             return Err(LoadError::OtherId {
                 pack: pack.clone(),
@@ -143,7 +213,12 @@ impl Pack {
         }
         let mut schemas = HashMap::new();
         for component in &manifest.components {
-            check(&directory, pack, component)?;
+            if component.id.as_str().len() > LONGEST_COMPONENT {
+                return Err(LoadError::LongName {
+                    pack: pack.clone(),
+                    component: component.id.clone(),
+                });
+            }
             if let Some(schema) = &component.schema {
                 let compiled = Schema::compile(schema).map_err(|message| LoadError::Schema {
                     pack: pack.clone(),
@@ -153,11 +228,7 @@ impl Pack {
                 schemas.insert(component.id.clone(), compiled);
             }
         }
-        Ok(Self {
-            manifest,
-            directory,
-            schemas,
-        })
+        Ok(Self { manifest, schemas })
     }
 
     /// The names of all packs that have a directory here.
@@ -231,47 +302,5 @@ impl Pack {
             },
             service,
         }
-    }
-}
-
-fn read_manifest(directory: &Path, pack: &PackId) -> Result<Manifest, LoadError> {
-    use std::io::Read as _;
-    let path = directory.join("pack.json");
-    let mut bytes = Vec::new();
-    let read =
-        fs::File::open(&path).and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound && pack.is_reserved() => {
-            return Err(LoadError::Reserved { pack: pack.clone() });
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(LoadError::Missing { pack: pack.clone() });
-        }
-        Err(source) => return Err(LoadError::Read { path, source }),
-    }
-    Manifest::parse(&bytes).map_err(|source| LoadError::Manifest {
-        pack: pack.clone(),
-        source,
-    })
-}
-
-fn check(directory: &Path, pack: &PackId, component: &ComponentManifest) -> Result<(), LoadError> {
-    if component.id.as_str().len() > LONGEST_COMPONENT {
-        return Err(LoadError::LongName {
-            pack: pack.clone(),
-            component: component.id.clone(),
-        });
-    }
-    let entry = directory.join(component.entry.as_str());
-    let is_file = fs::symlink_metadata(&entry).is_ok_and(|metadata| metadata.is_file());
-    if is_file {
-        Ok(())
-    } else {
-        Err(LoadError::NoEntry {
-            pack: pack.clone(),
-            component: component.id.clone(),
-            entry: component.entry.to_string(),
-        })
     }
 }

@@ -1,6 +1,7 @@
 //! The packs that this broker knows: what they are, where they run, and who answers for them.
 
 mod adopt;
+mod approve;
 mod limits;
 mod load;
 mod names;
@@ -16,6 +17,7 @@ use std::{
 use rumi_policy::{ComponentId, PackId};
 
 pub use self::{
+    approve::Word,
     load::Pack,
     schema::{ArgumentsError, Schema},
     start::StartError,
@@ -43,6 +45,8 @@ struct Inner {
     phase: Phase,
     message: String,
     live: Option<Live>,
+    /// Somebody wanted it started, and it is not what was approved.
+    waits: bool,
 }
 
 /// Where a pack is in its life.
@@ -97,6 +101,8 @@ pub struct Shown {
     pub message: String,
     /// Its container, while there is one.
     pub running: Option<Running>,
+    /// Whether it was to be started and waits for an approval.
+    pub waits: bool,
     /// Its components' pools.
     pub pools: Vec<Arc<Pool>>,
 }
@@ -123,6 +129,10 @@ impl Packs {
 
     fn entry(&self, pack: &PackId) -> Arc<Entry> {
         Arc::clone(self.entries().entry(pack.clone()).or_default())
+    }
+
+    fn known(&self, pack: &PackId) -> Option<Arc<Entry>> {
+        self.entries().get(pack).map(Arc::clone)
     }
 
     /// Drops what is known of a pack that does not run.
@@ -210,6 +220,7 @@ impl Entry {
             phase: inner.phase,
             message: inner.message.clone(),
             running: inner.live.as_ref().map(|live| live.running.clone()),
+            waits: inner.waits,
             pools,
         }
     }

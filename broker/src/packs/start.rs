@@ -6,17 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumi_policy::{
-    PackId,
-    manifest::{ComponentManifest, Requirements},
-};
+use rumi_policy::{PackId, manifest::ComponentManifest};
 
-use super::{Entry, Live, Pack, Packs, Phase, limits, load::LoadError, staff};
+use super::{
+    Entry, Live, Pack, Packs, Phase, Word, limits,
+    load::{LoadError, Source},
+    staff,
+};
 use crate::{
+    approval::{ApprovalError, Review, Started},
     caller::Identity,
     container::{
-        BuildError, BuildRequest, Built, CgroupError, ContainerCgroup, EngineError, PackSpec,
-        PackUids, Running, UidError, WorkspaceError, build, build_with_lines, is_networked,
+        BuildError, Built, CgroupError, ContainerCgroup, ContextError, EngineError, PackSpec,
+        PackUids, Running, UidError, WorkspaceError, build,
     },
     filesystem::{Asker, Mounted},
     server::{Listener, ListenerError},
@@ -41,6 +43,28 @@ pub enum StartError {
     /// The image could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// Nobody approved the pack as it is.
+    #[error("{}", if review.before.is_some() { "it is not what was approved" } else { "it was never approved" })]
+    NotApproved {
+        /// The pack.
+        pack: PackId,
+        /// What there is to know of it.
+        review: Box<Review>,
+    },
+    /// The files are not those that somebody looked at.
+    #[error(
+        "the files of `{pack}` are not those that were shown; remedy: look again: packctl approve {pack} --show"
+    )]
+    NotShown {
+        /// The pack.
+        pack: PackId,
+    },
+    /// It cannot be told what was approved.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    /// What is about to be done cannot be recorded.
+    #[error("the audit log cannot be written, so nothing is done: {0}")]
+    Audit(#[from] rumi_audit::Unavailable),
     /// No uids.
     #[error(transparent)]
     Uids(#[from] UidError),
@@ -88,8 +112,8 @@ impl StartError {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::Load(LoadError::Read { .. }) => {
-                "check that it is a file that root may read".to_owned()
+            Self::NotApproved { pack, review } => {
+                format!("packctl approve {pack} --digest {}", review.digest)
             }
             Self::Load(_) => {
                 "correct pack.json; docker/packs/pack.schema.json says what may stand there"
@@ -127,53 +151,43 @@ impl Packs {
     /// Builds a pack's image where its content has changed.
     ///
     /// # Errors
-    /// When the pack is not valid or the build fails.
-    pub async fn build(&self, id: &PackId, progress: Progress<'_>) -> Result<Built, StartError> {
+    /// When the pack is not valid or not approved, or the build fails.
+    pub async fn build(
+        &self,
+        id: &PackId,
+        word: Word,
+        progress: Progress<'_>,
+    ) -> Result<Built, StartError> {
         let entry = self.entry(id);
         let _turn = entry.turn.lock().await;
-        let pack = self.load(id, &entry)?;
-        Ok(self.build_image(&pack, progress).await?)
+        let source = self.admitted(id, &entry, word, progress).await?;
+        Ok(self.build_image(&source, progress).await?)
     }
 
-    async fn build_image(&self, pack: &Pack, progress: Progress<'_>) -> Result<Built, BuildError> {
-        let listed = &pack.manifest.requirements;
-        let request = BuildRequest {
-            pack: &pack.manifest.id,
-            directory: &pack.directory,
-            base: pack.manifest.base,
-            requirements: match listed {
-                Requirements::File(file) => Some(file.as_str()),
-                Requirements::None | Requirements::Lines(_) => None,
-            },
-        };
-        let engine = self.broker.engine();
+    async fn build_image(
+        &self,
+        source: &Source,
+        progress: Progress<'_>,
+    ) -> Result<Built, BuildError> {
         let (config, state) = (self.broker.config(), self.broker.layout().state());
-        match listed {
-            Requirements::Lines(lines) => {
-                build_with_lines(engine, request, lines, config, state, progress).await
-            }
-            Requirements::None | Requirements::File(_) => {
-                build(engine, request, config, state, progress).await
-            }
-        }
-    }
-
-    /// Whether the admin lets the build of this pack use the network.
-    #[must_use]
-    pub fn builds_with_network(&self, id: &PackId) -> bool {
-        let directory = self.broker.layout().packs_of(id).join(id.as_str());
-        is_networked(id, &directory, self.broker.config())
+        let engine = self.broker.engine();
+        build(engine, &source.blueprint, config, state, progress).await
     }
 
     /// Builds where needed, starts, and waits for the workers.
     ///
     /// # Errors
     /// When any step fails; what had been started is taken down again.
-    pub async fn up(&self, id: &PackId, progress: Progress<'_>) -> Result<Up, StartError> {
+    pub async fn up(
+        &self,
+        id: &PackId,
+        word: Word,
+        progress: Progress<'_>,
+    ) -> Result<Up, StartError> {
         let entry = self.entry(id);
         let _turn = entry.turn.lock().await;
-        let pack = Arc::new(self.load(id, &entry)?);
-        let built = self.build_image(&pack, progress).await?;
+        let source = self.admitted(id, &entry, word, progress).await?;
+        let built = self.build_image(&source, progress).await?;
         if let Some(running) = entry.same(&built) {
             return Ok(Up {
                 running,
@@ -183,7 +197,7 @@ impl Packs {
         self.stop(&entry).await?;
         entry.set(Phase::Starting, "");
         progress("starting");
-        match self.start(&entry, &pack, &built).await {
+        match self.start(&entry, &source, &built).await {
             Ok(running) => {
                 entry.set(Phase::Running, "");
                 Ok(Up {
@@ -204,10 +218,11 @@ impl Packs {
     async fn start(
         &self,
         entry: &Entry,
-        pack: &Arc<Pack>,
+        source: &Source,
         built: &Built,
     ) -> Result<Running, StartError> {
         let broker = &self.broker;
+        let pack = &source.pack;
         let manifest = &pack.manifest;
         let ids: Vec<_> = manifest.components.iter().map(|c| c.id.clone()).collect();
         let uids = broker.uids().assign(&manifest.id, &ids)?;
@@ -218,6 +233,14 @@ impl Packs {
             .await?;
         let (pools, identities, listeners) = self.listen(pack, &uids)?;
         let askers = askers(&uids, &pools, &identities);
+        if !manifest.id.is_reserved() {
+            // Whoever adopts the container must not take its manifest from files that changed since.
+            let started = Started {
+                content: built.content.clone(),
+                manifest: source.manifest.clone(),
+            };
+            broker.approvals().keep_started(&manifest.id, &started)?;
+        }
         let running = broker
             .engine()
             .up(&PackSpec {
@@ -348,16 +371,18 @@ impl Packs {
         Ok(was)
     }
 
-    /// A name that no directory bears must not stay behind among the packs.
-    fn load(&self, id: &PackId, entry: &Arc<Entry>) -> Result<Pack, LoadError> {
-        Pack::load(&self.broker.layout().packs_of(id), id).inspect_err(|error| {
-            if matches!(
-                error,
-                LoadError::Missing { .. } | LoadError::Reserved { .. }
-            ) {
-                self.forget(id, entry);
-            }
-        })
+    /// Reads a pack as it is now.
+    ///
+    /// # Errors
+    /// When it is missing or not valid.
+    pub async fn read(&self, id: &PackId) -> Result<Arc<Source>, StartError> {
+        let (broker, id) = (Arc::clone(&self.broker), id.clone());
+        let packs = broker.layout().packs_of(&id);
+        let read = move || Source::read(&packs, &id, &broker.config().build);
+        let whole = tokio::task::spawn_blocking(read).await;
+        whole
+            .unwrap_or_else(|error| Err(interrupted(error)))
+            .map(Arc::new)
     }
 
     async fn stop(&self, entry: &Entry) -> Result<bool, StartError> {
@@ -407,6 +432,15 @@ impl Entry {
         let same = inner.phase == Phase::Running && live.running.image == built.image;
         same.then(|| live.running.clone())
     }
+}
+
+/// Reading was not finished: the broker is ending.
+pub(super) fn interrupted(error: tokio::task::JoinError) -> StartError {
+    let source = ContextError::Read {
+        path: "docker/packs".into(),
+        source: std::io::Error::other(error),
+    };
+    BuildError::from(source).into()
 }
 
 fn component<'a>(pack: &'a Pack, id: &rumi_policy::ComponentId) -> Option<&'a ComponentManifest> {

@@ -17,6 +17,6 @@ pub(crate) struct Down {
 
 impl Down {
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
-        lifecycle::run(context, Verb::Down, &self.packs)
+        lifecycle::run(context, Verb::Down, &self.packs, false)
     }
 }

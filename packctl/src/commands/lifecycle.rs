@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use rumi_policy::PackId;
-use rumi_proto::v1::{PackFailed, PacksRequest, Progress as Event, progress::Result as Ending};
+use rumi_proto::v1::{
+    PackFailed, PacksRequest, Progress as Event, Review, progress::Result as Ending,
+};
 use serde::Serialize;
 use tonic::Streaming;
 
+use super::review::Shown;
 use crate::{
     broker,
     console::Console,
@@ -53,14 +56,26 @@ struct Row {
     duration_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What was shown instead of doing it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<Shown>,
 }
 
+/// Of a pack that nothing was done with, because it is not what was approved.
+const NOT_APPROVED: &str = "not_approved";
+
 /// Asks the broker for it and shows what happens until the end.
-pub(crate) fn run(context: &mut Context, verb: Verb, packs: &[PackId]) -> Result<(), Failure> {
+pub(crate) fn run(
+    context: &mut Context,
+    verb: Verb,
+    packs: &[PackId],
+    approve: bool,
+) -> Result<(), Failure> {
     let named: Vec<String> = packs.iter().map(ToString::to_string).collect();
     broker::converse(context, async move |mut client, context| {
         let request = PacksRequest {
             packs: named.clone(),
+            approve,
         };
         let events = match verb {
             Verb::Build => client.build(request).await,
@@ -105,8 +120,13 @@ async fn follow(
                         container: done.container_id,
                         duration_ms: done.duration_ms,
                         error: None,
+                        review: None,
                     },
                 );
+            }
+            Some(Ending::NotApproved(review)) => {
+                progress.end(&event.pack, "✗", "not approved");
+                rows.insert(event.pack.clone(), unapproved_row(&event.pack, review));
             }
             Some(Ending::Failed(failure)) => {
                 progress.end(&event.pack, "✗", verb.failure());
@@ -121,6 +141,18 @@ async fn follow(
     }
     let rows: Vec<Row> = rows.into_values().collect();
     context.out.list(&rows, table)?;
+    // Last, so that the command that approves it is what a person sees last.
+    for review in rows.iter().filter_map(|row| row.review.as_ref()) {
+        let what = verb.failure();
+        let console = context.console;
+        console.error(&format!(
+            "pack `{}` {what}: {}",
+            review.pack(),
+            review.state()
+        ));
+        review.lines().iter().for_each(|line| console.say(line));
+        console.hint(&review.command());
+    }
     if let Some(broken) = broken {
         return Err(broken);
     }
@@ -154,21 +186,35 @@ fn conclude(context: &Context, verb: Verb, named: &[String], rows: &[Row]) -> Re
                 .hint("`packctl init PACK` writes the skeleton of one");
         }
     }
-    if rows.iter().any(|row| row.error.is_some()) {
+    let failed = |row: &Row| row.error.is_some() && row.state != NOT_APPROVED;
+    if rows.iter().any(failed) {
         return Err(Failure::Said(Exit::Failed));
+    }
+    if rows.iter().any(|row| row.error.is_some()) {
+        return Err(Failure::Said(Exit::Denied));
     }
     Ok(())
 }
 
 fn failed_row(pack: &str, failure: &PackFailed) -> Row {
+    undone(pack, "failed", failure.message.clone(), None)
+}
+
+fn unapproved_row(pack: &str, review: Review) -> Row {
+    let review = Shown::from(review);
+    undone(pack, NOT_APPROVED, review.state(), Some(review))
+}
+
+fn undone(pack: &str, state: &'static str, error: String, review: Option<Shown>) -> Row {
     Row {
         pack: pack.to_owned(),
-        state: "failed",
+        state,
         changed: false,
         image: String::new(),
         container: String::new(),
         duration_ms: 0,
-        error: Some(failure.message.clone()),
+        error: Some(error),
+        review,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub(crate) mod approve;
 pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod call;
@@ -13,6 +14,7 @@ mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod ps;
 pub(crate) mod quota;
+mod review;
 pub(crate) mod secret;
 pub(crate) mod stats;
 pub(crate) mod terminal;
@@ -25,6 +27,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Init(init) => init.run(context),
         Command::Build(build) => build.run(context),
         Command::Up(up) => up.run(context),
+        Command::Approve(approve) => approve.run(context),
         Command::Down(down) => down.run(context),
         Command::Ps(ps) => ps.run(context),
         Command::Logs(logs) => logs.run(context),

@@ -23,6 +23,7 @@ struct Pack {
     container: String,
     image: String,
     message: String,
+    waits_for_approval: bool,
     components: Vec<Component>,
     #[serde(skip)]
     up_for: String,
@@ -84,6 +85,7 @@ impl Pack {
             container: status.container_id,
             image: status.image_id,
             message: status.message,
+            waits_for_approval: status.waits_for_approval,
             components: status.components.into_iter().map(Component::of).collect(),
         }
     }

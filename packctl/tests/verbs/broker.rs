@@ -8,11 +8,12 @@ use std::{
 };
 
 use rumi_proto::v1::{
-    CallRequest, CallResponse, DoctorRequest, DoctorResponse, HandlersRequest, HandlersResponse,
-    LogLine, LogsRequest, PacksRequest, Progress, PsRequest, PsResponse, QuotasRequest,
-    QuotasResponse, SecretListRequest, SecretListResponse, SecretRemoveRequest,
-    SecretRemoveResponse, SecretSetRequest, SecretSetResponse, StatsResponse, StatusRequest,
-    StatusResponse, StopTerminalRequest, StopTerminalResponse, TerminalsRequest, TerminalsResponse,
+    ApproveRequest, ApproveResponse, CallRequest, CallResponse, DoctorRequest, DoctorResponse,
+    HandlersRequest, HandlersResponse, LogLine, LogsRequest, PacksRequest, Progress, PsRequest,
+    PsResponse, QuotasRequest, QuotasResponse, ReviewRequest, ReviewResponse, SecretListRequest,
+    SecretListResponse, SecretRemoveRequest, SecretRemoveResponse, SecretSetRequest,
+    SecretSetResponse, StatsResponse, StatusRequest, StatusResponse, StopTerminalRequest,
+    StopTerminalResponse, TerminalsRequest, TerminalsResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -22,6 +23,7 @@ use tonic::{Request, Response, Status, transport::Server};
 #[derive(Default, Clone)]
 pub(crate) struct Script {
     pub(crate) progress: Vec<Progress>,
+    pub(crate) reviews: ReviewResponse,
     pub(crate) ps: PsResponse,
     pub(crate) stats: StatsResponse,
     pub(crate) terminals: TerminalsResponse,
@@ -117,6 +119,23 @@ impl Control for Scripted {
     ) -> Result<Response<Lines<Progress>>, Status> {
         self.note(format!("up {:?}", request.into_inner().packs))?;
         Ok(self.stream(self.script.progress.clone()))
+    }
+    async fn review(
+        &self,
+        request: Request<ReviewRequest>,
+    ) -> Result<Response<ReviewResponse>, Status> {
+        self.note(format!("review {:?}", request.into_inner().packs))?;
+        Ok(Response::new(self.script.reviews.clone()))
+    }
+    async fn approve(
+        &self,
+        request: Request<ApproveRequest>,
+    ) -> Result<Response<ApproveResponse>, Status> {
+        let request = request.into_inner();
+        self.note(format!("approve {} {}", request.pack, request.digest))?;
+        Ok(Response::new(ApproveResponse {
+            record: "01TEST".to_owned(),
+        }))
     }
     async fn down(
         &self,

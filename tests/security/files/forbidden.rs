@@ -37,6 +37,8 @@ fn a_grant_of_everything_opens_neither_the_kernel_nor_keys_nor_the_brokers_own_f
             state.join("audit"),
             state.join("keys"),
             state.join("new"),
+            state.join("approvals/suspects.json"),
+            home.pack("suspects").join("tool.py"),
             home.run().join("control.sock"),
             home.run().join("packs"),
             home.path().join("grants/suspects:tool:broad.json"),

@@ -6,11 +6,32 @@ use std::{
 };
 
 use super::{
-    super::{BuildError, BuildRequest, Built, build, build_with_lines},
+    super::{Blueprint, BuildError, BuildRequest, Built, Context, build},
     Home,
 };
 use crate::config::Config;
-use rumi_policy::manifest::Base;
+use rumi_policy::manifest::{Base, Requirements};
+
+/// Builds what lies there as the pack `demo`.
+async fn build_demo(
+    home: &Home,
+    base: Base,
+    requirements: &Requirements,
+    config: &Config,
+    progress: &mut (dyn FnMut(&str) + Send),
+) -> Result<Built, BuildError> {
+    let directory = home.at("pack");
+    let request = BuildRequest {
+        pack: &"demo".parse().unwrap(),
+        directory: &directory,
+        context: Context::read(&directory)?,
+        base,
+        requirements,
+    };
+    let blueprint = Blueprint::read(request, &config.build)?;
+    let state = home.directory.path();
+    build(&home.engine, &blueprint, config, state, progress).await
+}
 
 async fn built(
     home: &Home,
@@ -18,21 +39,11 @@ async fn built(
     config: &Config,
 ) -> (Result<Built, BuildError>, Vec<String>) {
     let mut lines = Vec::new();
-    let directory = home.at("pack");
-    let request = BuildRequest {
-        pack: &"demo".parse().unwrap(),
-        directory: &directory,
-        base: Base::Base,
-        requirements,
-    };
-    let result = build(
-        &home.engine,
-        request,
-        config,
-        home.directory.path(),
-        &mut |line| lines.push(line.to_owned()),
-    )
-    .await;
+    let requirements = requirements.map_or(Requirements::None, |name| {
+        Requirements::File(name.parse().unwrap())
+    });
+    let mut note = |line: &str| lines.push(line.to_owned());
+    let result = build_demo(home, Base::Base, &requirements, config, &mut note).await;
     (result, lines)
 }
 
@@ -297,23 +308,16 @@ async fn the_bundle_is_lent_to_builder_stages_of_networked_packs_only() {
 #[tokio::test]
 async fn requirements_can_be_listed_instead_of_lying_in_a_file() {
     let home = Home::new().await;
-    let directory = pack(&home);
-    let id = "demo".parse().unwrap();
-    let request = BuildRequest {
-        pack: &id,
-        directory: &directory,
-        base: Base::Base,
-        requirements: None,
-    };
+    pack(&home);
     let config = Config::default();
-    let state = home.directory.path();
-    let lines = ["--index-url https://example.com"];
     let mut quiet = |_: &str| {};
-    let refused = build_with_lines(&home.engine, request, &lines, &config, state, &mut quiet);
-    let text = refused.await.unwrap_err().to_string();
+    let lines = |line: &str| Requirements::Lines(vec![line.to_owned()]);
+    let option = lines("--index-url https://example.com");
+    let refused = build_demo(&home, Base::Base, &option, &config, &mut quiet).await;
+    let text = refused.unwrap_err().to_string();
     assert!(text.contains("pack.json`, line 1"), "{text}");
-    let built = build_with_lines(&home.engine, request, &["six"], &config, state, &mut quiet);
-    let image = built.await.unwrap().image;
+    let built = build_demo(&home, Base::Base, &lines("six"), &config, &mut quiet).await;
+    let image = built.unwrap().image;
     let code = "import os; print(os.path.exists('/opt/venv/lib/python3.11/site-packages/six.py'))";
     assert_eq!(inside(&home, &image, code).await, "True");
 }
@@ -323,16 +327,10 @@ async fn the_chosen_base_stands_where_a_dockerfile_names_the_plain_one() {
     let home = Home::new().await;
     let directory = pack(&home);
     fs::write(directory.join("Dockerfile"), "FROM rumi-base\n").unwrap();
-    let request = BuildRequest {
-        pack: &"demo".parse().unwrap(),
-        directory: &directory,
-        base: Base::Tools,
-        requirements: None,
-    };
     let config = Config::default();
-    let state = home.directory.path();
     let mut quiet = |_: &str| {};
-    let built = build(&home.engine, request, &config, state, &mut quiet).await;
+    let none = Requirements::None;
+    let built = build_demo(&home, Base::Tools, &none, &config, &mut quiet).await;
     let there = home.engine.image_id("rumi-tools:latest").await.unwrap();
     if there.is_some() {
         let code = "import shutil; print(shutil.which('git'))";

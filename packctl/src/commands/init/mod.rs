@@ -77,7 +77,7 @@ impl Init {
 
 fn next(pack: &str) -> Vec<String> {
     vec![
-        format!("packctl up {pack}"),
+        format!("packctl up {pack} --yes"),
         format!(r#"packctl call {pack}:tool:hello --args '{{"name": "world"}}'"#),
         format!("packctl grant add {pack}:tool:hello file_read DIR"),
     ]
