@@ -28,6 +28,7 @@ use crate::{
     quota::Quotas,
     secrets::{Store, Values},
     trust::Bundles,
+    usage::Usages,
 };
 
 /// What start-up puts together, and nothing changes afterwards.
@@ -53,6 +54,8 @@ pub struct Parts {
     pub bundles: Bundles,
     /// What components have made.
     pub quotas: Arc<Quotas>,
+    /// How often grants were used.
+    pub usages: Usages,
     /// The Docker engine.
     pub engine: Engine,
     /// What images have on their PATH.
@@ -184,6 +187,11 @@ impl Broker {
     #[must_use]
     pub fn quotas(&self) -> &Arc<Quotas> {
         &self.parts.quotas
+    }
+    /// How often grants were used, and may still be.
+    #[must_use]
+    pub fn usages(&self) -> &Usages {
+        &self.parts.usages
     }
     /// The Docker engine.
     #[must_use]

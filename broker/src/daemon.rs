@@ -35,6 +35,7 @@ use crate::{
     quota::Quotas,
     secrets::{Store, Values, import},
     trust::Bundles,
+    usage::Usages,
     watch::WatchError,
 };
 
@@ -298,6 +299,10 @@ async fn assemble(
         tls,
         quotas: Quotas::open(layout.quota()),
         approvals: Approvals::new(layout.approvals()),
+        usages: Usages::open(
+            layout.usage(),
+            config.audit.durability == crate::config::Durability::Power,
+        ),
         engine,
         programs: Programs::default(),
         uids: Uids::open(layout.state())?,

@@ -70,6 +70,7 @@ impl Layout {
             (layout.audit(), 0o700),
             (layout.log(), 0o700),
             (layout.quota(), 0o700),
+            (layout.usage(), 0o700),
             (layout.handler_packs(), 0o700),
             (layout.approvals(), 0o700),
         ] {
@@ -227,6 +228,11 @@ impl Layout {
     #[must_use]
     pub fn quota(&self) -> PathBuf {
         self.state.join("quota")
+    }
+    /// How often grants were used, one file a component.
+    #[must_use]
+    pub fn usage(&self) -> PathBuf {
+        self.state.join("usage")
     }
     /// Keys of the components' own certificate authorities.
     #[must_use]

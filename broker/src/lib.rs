@@ -27,6 +27,7 @@ mod secrets;
 mod server;
 mod throttle;
 mod trust;
+mod usage;
 mod watch;
 mod workers;
 

@@ -92,7 +92,8 @@ pub async fn run<C: Capability, H: Handler<C>>(
     };
     let asked = Described::of::<C>(context.caller, &ask);
     let permit = decide::<C>(context, &asked, ask).await?;
-    let recorded = record(context, &asked, permit).await?;
+    let number = count(context, &asked, &permit).await?;
+    let recorded = record(context, &asked, permit, number).await?;
     let (found, handle) = match handler.find(context, &recorded).await {
         Ok(found) => found,
         Err(refusal) => return Err(failed(recorded, refusal).await),
@@ -139,7 +140,8 @@ pub async fn record_sum<C: Capability>(
         particular: None,
         invocation: context.caller.invocation(),
     };
-    record(context, &asked, permit).await
+    // Looks are no uses, and so there is nothing to count.
+    record(context, &asked, permit, None).await
 }
 
 /// Records a refusal that was decided outside of [`run`], because what is allowed there is summed.
@@ -159,13 +161,43 @@ async fn decide<C: Capability>(
     }
 }
 
+/// Counts a use where the grant bounds them; gives its number. What is counted and then cannot be
+/// recorded stays counted.
+async fn count<C: Capability>(
+    context: Context<'_>,
+    asked: &Described,
+    permit: &Permit<C>,
+) -> Result<Option<u64>, Refusal> {
+    let conditions = permit.conditions();
+    if !conditions.counts_uses() || !C::is_use(permit.ask()) {
+        return Ok(None);
+    }
+    let permission = C::permission(permit.ask());
+    let usages = context.broker.usages();
+    let counted = usages.count(
+        permit.component(),
+        &permission,
+        conditions,
+        policy_store::now(),
+    );
+    match counted.await {
+        Ok(number) => Ok(Some(number)),
+        Err(denial) => Err(refused(context, asked, denial).await),
+    }
+}
+
 async fn record<C: Capability>(
     context: Context<'_>,
     asked: &Described,
     permit: Permit<C>,
+    number: Option<u64>,
 ) -> Result<Recorded<Permit<C>>, Refusal> {
     let grant = permit.grant().to_owned();
-    let detail = asked.detail();
+    let mut particulars = asked.particulars();
+    if let Some(number) = number {
+        particulars.insert("use".to_owned(), number.into());
+    }
+    let detail = (!particulars.is_empty()).then(|| serde_json::Value::from(particulars));
     let decision = describe(context, asked, Some(&grant), detail.as_ref());
     context
         .broker
@@ -270,11 +302,6 @@ impl Described {
         let one = self.particular.iter();
         one.map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
             .collect()
-    }
-
-    fn detail(&self) -> Option<serde_json::Value> {
-        let particulars = self.particulars();
-        (!particulars.is_empty()).then(|| particulars.into())
     }
 }
 

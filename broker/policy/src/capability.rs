@@ -56,6 +56,12 @@ pub trait Capability: Judge {
     fn particular(_: &Self::Ask) -> Option<(&'static str, &str)> {
         None
     }
+
+    /// Whether being allowed this is a use of the permission, which counts for `max_uses` and
+    /// `rate_per_minute`. A question about the policy itself is none.
+    fn is_use(_: &Self::Ask) -> bool {
+        true
+    }
 }
 
 pub(crate) mod sealed {
@@ -239,7 +245,7 @@ pub fn decide<C: Capability>(
         }
     };
     if let Some(conditions) = conditions {
-        conditions.hold_at(now, || C::permission(&ask))?;
+        conditions.check_time(now, || C::permission(&ask))?;
     }
     let terms = C::ask(caller, rule, &ask)?;
     let case = Case {

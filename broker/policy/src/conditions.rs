@@ -120,8 +120,24 @@ impl Conditions {
         self.max_uses.is_some() || self.rate_per_minute.is_some()
     }
 
+    /// The refusal of a use that could not be counted. What cannot be counted is taken for used up.
+    pub fn uncountable(&self, permission: &PermissionName) -> Denial {
+        let reason = match self.max_uses {
+            Some(_) => Reason::Exhausted,
+            None => Reason::RateLimited,
+        };
+        let sentence = format!("uses of `{permission}` cannot be counted, so none is allowed");
+        Denial::new(reason, sentence)
+    }
+
+    /// Whether the permission may be used at this time, as far as times are concerned.
+    pub fn holds_at(&self, now: UnixMillis) -> bool {
+        let begun = self.not_before.as_ref().is_none_or(|at| now >= at.millis());
+        begun && self.expires_at.as_ref().is_none_or(|at| now < at.millis())
+    }
+
     /// Whether this is a time at which the permission may be used.
-    pub(crate) fn hold_at(
+    pub(crate) fn check_time(
         &self,
         now: UnixMillis,
         permission: impl FnOnce() -> PermissionName,

@@ -1,6 +1,7 @@
 //! Refusals, and the commands that would lift them.
 
 use crate::ids::ComponentId;
+use crate::permission::PermissionName;
 use crate::reason::Reason;
 
 /// A refusal, with something for each of its readers.
@@ -63,6 +64,16 @@ impl Remedy {
         ];
         words.extend(values);
         Self { words }
+    }
+
+    /// The grant as it is, for one use more.
+    pub(crate) fn one_more_use(
+        component: &ComponentId,
+        permission: &PermissionName,
+        max_uses: u64,
+    ) -> Self {
+        let words = ["--max-uses".to_owned(), max_uses.to_string()];
+        Self::grant_add(component, permission, words)
     }
 
     pub fn argv(&self) -> &[String] {

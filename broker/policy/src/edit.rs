@@ -4,10 +4,12 @@
 //! read is refused rather than overwritten.
 
 mod always;
+mod conditions;
 mod custom;
 mod values;
 
 pub use always::keep_request;
+pub use conditions::{ConditionsChange, Setting, set_conditions};
 pub use custom::{add_custom, remove_custom};
 
 use crate::grant::Grant;

@@ -34,6 +34,7 @@ mod stamp;
 mod template;
 mod timestamp;
 mod url;
+mod uses;
 
 pub use addresses::Cidr;
 pub use capability::custom::{Custom, CustomAsk, CustomFound, CustomTerms, HandlerState};
@@ -80,3 +81,4 @@ pub use spelling::SpellingError;
 pub use stamp::{PolicyHash, UnixMillis};
 pub use template::Template;
 pub use timestamp::Timestamp;
+pub use uses::Uses;

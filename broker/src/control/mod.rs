@@ -9,6 +9,7 @@ mod secrets;
 mod socket;
 mod status;
 mod terminals;
+mod uses;
 
 use std::{pin::Pin, sync::Arc, time::SystemTime};
 
@@ -214,6 +215,24 @@ impl Control for ControlService {
     ) -> Result<Response<v1::QuotasResponse>, Status> {
         Ok(Response::new(self.spent()))
     }
+
+    async fn uses(
+        &self,
+        request: Request<v1::UsesRequest>,
+    ) -> Result<Response<v1::UsesResponse>, Status> {
+        self.counted(&request.into_inner()).map(Response::new)
+    }
+
+    async fn grant_reset(
+        &self,
+        request: Request<v1::GrantResetRequest>,
+    ) -> Result<Response<v1::GrantResetResponse>, Status> {
+        let actor = actor(&request)?;
+        self.count_anew(actor, &request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
     async fn handlers(
         &self,
         _request: Request<v1::HandlersRequest>,

@@ -4,7 +4,7 @@ use std::io;
 
 use rumi_audit::Recorded;
 use rumi_policy::{
-    AbsPath, Confirmed, FileRead, FileReadAction, FileReadAsk, FileReadFound, Permit,
+    AbsPath, Confirmed, FileRead, FileReadAction, FileReadAsk, FileReadFound, Permission, Permit,
 };
 
 use super::{held, reading::id_of, writing::Ready};
@@ -42,7 +42,16 @@ pub(super) async fn may(broker: &Broker, caller: &Caller, path: &AbsPath) -> Res
     let ask = ask(path.clone());
     let now = policy_store::now();
     match rumi_policy::decide::<FileRead>(&policy.set, caller.component(), ask.clone(), now) {
-        Ok(_) => Ok(()),
+        Ok(permit) => {
+            // The use itself is counted when the reading half is decided.
+            let usages = broker.usages();
+            let permission = Permission::FileRead.into();
+            let checked = usages.check(caller.component(), &permission, permit.conditions(), now);
+            match checked {
+                Ok(()) => Ok(()),
+                Err(denial) => Err(pipeline::deny::<FileRead>(context, &ask, denial).await),
+            }
+        }
         Err(denial) => Err(pipeline::deny::<FileRead>(context, &ask, denial).await),
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     handlers::{Found, find_itself, kind_of, kind_of_type, root_failure},
     lease::Lease,
     pipeline::{self, Context, Handler, Performed},
-    policy_store::Loaded,
+    policy_store::{self, Loaded},
     refusal::Refusal,
 };
 
@@ -79,7 +79,7 @@ pub(super) async fn open(
 /// A directory that may not be read itself still shows the way to those below it that may.
 fn is_shown_by_grants(shared: &Shared, asker: &Asker, path: &AbsPath) -> bool {
     let policy = shared.broker.policy().current();
-    let view = View::of(&policy.set, asker.component());
+    let view = View::of(&policy.set, asker.component(), policy_store::now());
     match view.standing(path) {
         Standing::Read | Standing::Beyond => false,
         Standing::Above => true,
@@ -170,7 +170,8 @@ pub(super) fn read(
 ) {
     if let Source::Grants(path) = &open.source {
         let policy = shared.broker.policy().current();
-        let mut children = View::of(&policy.set, asker.component()).children(path);
+        let mut children =
+            View::of(&policy.set, asker.component(), policy_store::now()).children(path);
         children.retain(|child| !child.file || is_there(&policy, path, &child.name));
         fill_from_grants(&mut reply, inode, &children, from);
         return reply.ok();

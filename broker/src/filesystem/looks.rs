@@ -149,7 +149,7 @@ pub(super) async fn look(
         path,
         trouble,
     };
-    match View::of(&policy.set, asker.component()).standing(path) {
+    match View::of(&policy.set, asker.component(), policy_store::now()).standing(path) {
         Standing::Write => looking.as_writer().await,
         _ => looking.as_reader().await,
     }

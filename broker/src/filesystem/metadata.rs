@@ -14,6 +14,7 @@ use super::{
     tree::{HostId, Thing},
     view::{Standing, View},
 };
+use crate::policy_store;
 
 /// What a name stands for, and the inode under which the kernel knows it from now on.
 pub(super) async fn lookup(
@@ -123,7 +124,7 @@ fn way(from: &AbsPath, to: &AbsPath) -> String {
 
 fn standing(shared: &Arc<Shared>, asker: &Arc<Asker>, path: &AbsPath) -> Standing {
     let policy = shared.broker.policy().current();
-    View::of(&policy.set, asker.component()).standing(path)
+    View::of(&policy.set, asker.component(), policy_store::now()).standing(path)
 }
 
 async fn look(

@@ -1,6 +1,6 @@
 //! What of the host a component may see at all, out of its grant alone.
 
-use rumi_policy::{AbsPath, ComponentId, FileGrant, PolicySet};
+use rumi_policy::{AbsPath, ComponentId, FileGrant, PolicySet, UnixMillis};
 
 /// Where a path lies for a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +24,9 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn of(grant: Option<&'a FileGrant>) -> Self {
+    fn of(grant: Option<&'a FileGrant>, now: UnixMillis) -> Self {
         match grant {
-            Some(grant) if grant.enabled => Self {
+            Some(grant) if grant.enabled && grant.conditions.holds_at(now) => Self {
                 directories: &grant.directories,
                 files: grant.files.as_deref().unwrap_or_default(),
             },
@@ -59,11 +59,12 @@ pub(super) struct Child {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(set: &'a PolicySet, component: &ComponentId) -> Self {
+    /// A grant that has not begun or has ended shows nothing, and hides nothing that another shows.
+    pub(super) fn of(set: &'a PolicySet, component: &ComponentId, now: UnixMillis) -> Self {
         let grant = set.grant(component);
         Self {
-            read: Named::of(grant.and_then(|grant| grant.file_read())),
-            write: Named::of(grant.and_then(|grant| grant.file_write())),
+            read: Named::of(grant.and_then(|grant| grant.file_read()), now),
+            write: Named::of(grant.and_then(|grant| grant.file_write()), now),
         }
     }
 

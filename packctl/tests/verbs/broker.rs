@@ -9,11 +9,12 @@ use std::{
 
 use rumi_proto::v1::{
     ApproveRequest, ApproveResponse, CallRequest, CallResponse, DoctorRequest, DoctorResponse,
-    HandlersRequest, HandlersResponse, LogLine, LogsRequest, PacksRequest, Progress, PsRequest,
-    PsResponse, QuotasRequest, QuotasResponse, ReviewRequest, ReviewResponse, SecretListRequest,
-    SecretListResponse, SecretRemoveRequest, SecretRemoveResponse, SecretSetRequest,
-    SecretSetResponse, StatsResponse, StatusRequest, StatusResponse, StopTerminalRequest,
-    StopTerminalResponse, TerminalsRequest, TerminalsResponse,
+    GrantResetRequest, GrantResetResponse, HandlersRequest, HandlersResponse, LogLine, LogsRequest,
+    PacksRequest, Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, ReviewRequest,
+    ReviewResponse, SecretListRequest, SecretListResponse, SecretRemoveRequest,
+    SecretRemoveResponse, SecretSetRequest, SecretSetResponse, StatsResponse, StatusRequest,
+    StatusResponse, StopTerminalRequest, StopTerminalResponse, TerminalsRequest, TerminalsResponse,
+    UsesRequest, UsesResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -31,6 +32,7 @@ pub(crate) struct Script {
     pub(crate) calls: HashMap<String, CallResponse>,
     pub(crate) doctor: DoctorResponse,
     pub(crate) quotas: QuotasResponse,
+    pub(crate) uses: UsesResponse,
     pub(crate) secrets: SecretListResponse,
     pub(crate) handlers: HandlersResponse,
     pub(crate) refuse: Option<Status>,
@@ -208,6 +210,22 @@ impl Control for Scripted {
     async fn quotas(&self, _: Request<QuotasRequest>) -> Result<Response<QuotasResponse>, Status> {
         self.note("quotas".to_owned())?;
         Ok(Response::new(self.script.quotas.clone()))
+    }
+    async fn uses(&self, request: Request<UsesRequest>) -> Result<Response<UsesResponse>, Status> {
+        self.note(format!("uses {}", request.into_inner().component_id))?;
+        Ok(Response::new(self.script.uses.clone()))
+    }
+    async fn grant_reset(
+        &self,
+        request: Request<GrantResetRequest>,
+    ) -> Result<Response<GrantResetResponse>, Status> {
+        let request = request.into_inner();
+        let (component, permission) = (request.component_id, request.permission);
+        self.note(format!("reset {component} {permission}"))?;
+        Ok(Response::new(GrantResetResponse {
+            before: 3,
+            readable: permission == "env_read",
+        }))
     }
     async fn secret_set(
         &self,

@@ -165,6 +165,10 @@ impl Capability for FileWrite {
             _ => None,
         }
     }
+
+    fn is_use(ask: &FileWriteAsk) -> bool {
+        ask.action != FileWriteAction::Look
+    }
 }
 
 impl Judge for FileWrite {

@@ -1,6 +1,7 @@
 //! Grants of custom handlers, whose configuration is one JSON object and no lists.
 
 use super::{EditError, Edited, empty, finish, read};
+use crate::conditions::Conditions;
 use crate::ids::{ComponentId, HandlerName};
 use crate::json::Node;
 use crate::permission::PermissionName;
@@ -23,6 +24,13 @@ pub fn add_custom(
     if config.iter().any(|(key, _)| key == "enabled") {
         let why = "`enabled` is set by `grant add` and by nothing else";
         return Err(EditError::Config(why.to_owned()));
+    }
+    if let Some((key, _)) = config
+        .iter()
+        .find(|(key, _)| Conditions::KEYS.contains(&key.as_str()))
+    {
+        let why = format!("`{key}` is a condition of the grant and no part of the configuration");
+        return Err(EditError::Config(why));
     }
     let mut document = match existing {
         Some(bytes) => read(component, bytes)?,

@@ -4,11 +4,11 @@ use rumi_policy::{
     Capability, Custom, CustomAsk, EnvRead, EnvReadAsk, FileRead, FileReadAction, FileReadAsk,
     FileWrite, FileWriteAction, FileWriteAsk, Grant, Network, NetworkAsk, PermissionName,
     PolicySet, Resolve, ResolveAsk, Terminal, TerminalAsk, Timestamp, Tunnel, TunnelAsk,
-    UnixMillis, decide,
+    UnixMillis, Uses, decide,
 };
 use serde_json::json;
 
-use crate::world::{ME, grant_text, me, path, policy, reason};
+use crate::world::{ME, grant_text, me, path, policy, reason, remedy};
 
 const FROM: u64 = 1_893_456_000_000; // 2030-01-01T00:00:00Z
 const TO: u64 = FROM + 3_600_000;
@@ -256,4 +256,110 @@ fn neither_a_scope_nor_a_pack_says_a_condition() {
             assert!(error.message.contains("only a grant says this"), "{error}");
         }
     }
+}
+
+fn bounded(conditions: &str) -> rumi_policy::Conditions {
+    let grant = parse(conditions).unwrap();
+    grant.conditions(&env_read()).unwrap().clone()
+}
+
+fn once_more(
+    uses: &Uses,
+    conditions: &rumi_policy::Conditions,
+    now: u64,
+) -> Result<Uses, rumi_policy::Denial> {
+    uses.once_more(conditions, &me(), &env_read(), UnixMillis(now))
+}
+
+#[test]
+fn a_grant_is_used_as_often_as_it_says_and_no_more() {
+    let two = bounded(r#""max_uses": 2"#);
+    let first = once_more(&Uses::default(), &two, FROM).unwrap();
+    assert_eq!((first.total(), first.latest()), (1, Some(UnixMillis(FROM))));
+    assert_eq!(Uses::default().latest(), None);
+    let second = once_more(&first, &two, TO).unwrap();
+    let denial = once_more(&second, &two, u64::MAX).unwrap_err();
+    assert_eq!(denial.reason.as_str(), "exhausted");
+    assert_eq!(denial.sentence, "the grant of `env_read` is used up");
+    assert_eq!(denial.detail.as_deref(), Some("it was used 2 of 2 times"));
+    // The command allows exactly one use more.
+    assert_eq!(
+        remedy(&denial),
+        "packctl grant add default:tool:my_tool env_read --max-uses 3"
+    );
+    let three = bounded(r#""max_uses": 3"#);
+    let third = once_more(&second, &three, TO).unwrap();
+    assert!(once_more(&third, &three, TO).is_err());
+    assert!(once_more(&third, &two, TO).is_err());
+    let unbounded = once_more(&third, rumi_policy::Conditions::none(), TO).unwrap();
+    assert_eq!(unbounded.total(), 4);
+}
+
+/// Every way of asking, from all at once to one a second, over some minutes.
+#[test]
+fn no_minute_has_more_uses_than_it_may() {
+    for most in [1_u64, 2, 60, 1000] {
+        let conditions = bounded(&format!(r#""rate_per_minute": {most}"#));
+        for step in [0, 1, 7, 333, 999, 1000, 1001, 20_000, 59_999] {
+            let (mut uses, mut now, mut allowed) = (Uses::default(), FROM + 987, Vec::new());
+            for _ in 0..most * 3 {
+                match once_more(&uses, &conditions, now) {
+                    Ok(more) => {
+                        uses = more;
+                        allowed.push(now);
+                    }
+                    Err(denial) => {
+                        assert_eq!(denial.reason.as_str(), "rate_limited");
+                        // What the sentence says is the time after which there is room, and not before.
+                        let seconds = denial.sentence.rsplit(' ').nth(1).unwrap();
+                        let seconds: u64 = seconds.parse().unwrap();
+                        let then = (now / 1000 + seconds) * 1000;
+                        assert!(once_more(&uses, &conditions, then).is_ok());
+                        assert!(once_more(&uses, &conditions, then - 1).is_err());
+                    }
+                }
+                now += step;
+            }
+            assert!(!allowed.is_empty());
+            for (index, begin) in allowed.iter().enumerate() {
+                let end = begin + 60_000;
+                let within = allowed[index..].iter().filter(|at| **at <= end).count();
+                assert!(within as u64 <= most, "{within} of {most} with step {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_put_back_gives_no_use_and_locks_nobody_out_for_ever() {
+    let conditions = bounded(r#""rate_per_minute": 1"#);
+    let used = once_more(&Uses::default(), &conditions, u64::MAX).unwrap();
+    assert!(once_more(&used, &conditions, FROM).is_err());
+    let two = bounded(r#""rate_per_minute": 2"#);
+    let again = once_more(&used, &two, FROM).unwrap();
+    assert!(once_more(&again, &two, FROM).is_err());
+    assert!(once_more(&again, &two, FROM + 61_000).is_ok());
+}
+
+#[test]
+fn uses_survive_being_written_down_and_strange_ones_are_refused() {
+    let often = bounded(r#""rate_per_minute": 1000000"#);
+    let mut uses = Uses::default();
+    for step in 0..300 {
+        uses = once_more(&uses, &often, FROM + step * 333).unwrap();
+    }
+    let text = serde_json::to_string(&uses).unwrap();
+    assert!(text.len() < 512, "{} bytes", text.len());
+    assert_eq!(serde_json::from_str::<Uses>(&text).unwrap(), uses);
+    for text in [
+        "{}",
+        r#"{"total": 1, "latest": 1}"#,
+        r#"{"total": -1, "latest": 1, "seconds": []}"#,
+        r#"{"total": 1, "latest": 1, "seconds": [1], "more": 1}"#,
+        r#"{"total": 1, "latest": 1, "seconds": [2]}"#,
+    ] {
+        assert!(serde_json::from_str::<Uses>(text).is_err(), "{text}");
+    }
+    let long = format!(r#"{{"total": 1, "latest": 1, "seconds": {:?}}}"#, [0; 62]);
+    assert!(serde_json::from_str::<Uses>(&long).is_err());
 }

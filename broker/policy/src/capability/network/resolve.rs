@@ -61,6 +61,11 @@ impl Capability for Resolve {
     fn target(ask: &ResolveAsk) -> Cow<'_, str> {
         ask.host.as_str().into()
     }
+
+    /// Nothing is looked up for it: what is used is the tunnel that may follow.
+    fn is_use(_: &ResolveAsk) -> bool {
+        false
+    }
 }
 
 impl Judge for Resolve {
