@@ -259,8 +259,19 @@ fn answer<C: Capability>(
         Ok(permit) => permit,
         Err(denial) => return Answer::no(set, denial),
     };
-    let sight = look(&permit);
+    let mut sight = look(&permit);
     let grant = permit.grant().to_owned();
+    let conditions = permit.conditions();
+    if conditions.counts_uses() && C::is_use(permit.ask()) {
+        let counted = format!(
+            "unless it is used up: `packctl grant show {component}` says how often it was used"
+        );
+        sight.note = Some(
+            sight
+                .note
+                .map_or(counted.clone(), |note| format!("{note}; {counted}")),
+        );
+    }
     if let Some(found) = &sight.found
         && let Err(denial) = permit.confirm(found)
     {

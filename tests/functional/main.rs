@@ -5,6 +5,8 @@ mod approval;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod custom_handlers;
 #[cfg(test)]
 mod env_read;

@@ -9,6 +9,8 @@ mod broker;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod grants;

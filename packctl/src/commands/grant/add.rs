@@ -1,14 +1,19 @@
 //! `packctl grant add COMPONENT PERMISSION VALUE…`
 
-use rumi_policy::{ComponentId, HandlerName, Permission, PermissionName, edit};
+use rumi_policy::{
+    ComponentId, HandlerName, Permission, PermissionName,
+    edit::{self, ConditionsChange, Edited},
+};
 
-use super::{change, directories, handlers, permission};
-use crate::{context::Context, failure::Failure};
+use super::{change, conditions, directories, handlers, permission};
+use crate::{context::Context, failure::Failure, moment::Moment};
 
 /// Grant something to a component
 ///
 /// The file grants/COMPONENT.json is written anew in one step and takes effect
-/// within a second; nothing needs a restart.
+/// within a second; nothing needs a restart. Conditions (--expires, --not-before,
+/// --max-uses, --rate, --ask) hold for all that the permission lists; `none` takes
+/// one out again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,6 +24,8 @@ Examples:
   packctl grant add default:tool:my_tool terminal /srv/work --command ls --command /usr/bin/wc
   packctl grant add default:tool:my_tool network api.openai.com '*.example.com:8443'
   packctl grant add default:tool:my_tool network tcp://db.example.com:5432
+  packctl grant add default:tool:my_tool network api.openai.com --expires 2h --rate 60/min
+  packctl grant add default:tool:my_tool env_read --max-uses 3
   packctl grant add default:tool:my_tool sqlite_query --config '{\"databases\": {\"shop\": \"/srv/shop.db\"}}'")]
 pub(crate) struct Add {
     /// The component, as PACK:KIND:NAME
@@ -44,6 +51,9 @@ pub(crate) struct Add {
     /// Configuration of a custom handler, as a JSON object
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
+
+    #[command(flatten)]
+    conditions: conditions::Options,
 }
 
 impl Add {
@@ -58,9 +68,11 @@ impl Add {
         if !(self.values.is_empty() && self.commands.is_empty() && self.files.is_empty()) {
             return Err(handlers::takes_no_values(handler));
         }
+        let conditions = self.conditions(context)?;
         change::apply(context, &self.component, |before| {
-            edit::add_custom(before, &self.component, handler, self.config.as_deref())
-                .map_err(|error| change::refused(&error))
+            let added = edit::add_custom(before, &self.component, handler, self.config.as_deref())
+                .map_err(|error| change::refused(&error))?;
+            self.under(&conditions, Some(added), before)
         })?;
         let remarks = [
             handlers::missing(context, handler)?,
@@ -80,7 +92,9 @@ impl Add {
                 hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
             });
         }
-        if self.values.is_empty() && self.commands.is_empty() && self.files.is_empty() {
+        let conditions = self.conditions(context)?;
+        let adds = !(self.values.is_empty() && self.commands.is_empty() && self.files.is_empty());
+        if !adds && conditions.is_none() {
             return Err(Failure::Usage {
                 message: format!("nothing to add to `{}`", self.permission),
                 hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
@@ -98,7 +112,10 @@ impl Add {
             .and_then(|change| change.with_files(&self.files))
             .map_err(|error| change::refused(&error))?;
         change::apply(context, &self.component, |before| {
-            edit::add(before, &self.component, &edit).map_err(|error| change::refused(&error))
+            let add = || edit::add(before, &self.component, &edit);
+            let added = adds.then(add).transpose();
+            let added = added.map_err(|error| change::refused(&error))?;
+            self.under(&conditions, added, before)
         })?;
         if matches!(
             permission,
@@ -107,7 +124,7 @@ impl Add {
             directories::warn(context.console, &self.values);
             directories::warn_of_files(context.console, &self.files);
         }
-        if permission == Permission::Terminal && self.commands.is_empty() {
+        if permission == Permission::Terminal && adds && self.commands.is_empty() {
             context
                 .console
                 .say("commands are granted apart from directories: --command CMD");
@@ -117,6 +134,44 @@ impl Add {
             context.console.hint(&remark.remedy);
         }
         Ok(())
+    }
+}
+
+impl Add {
+    fn conditions(&self, context: &Context) -> Result<ConditionsChange, Failure> {
+        let now = Moment::now();
+        let change = self
+            .conditions
+            .change(now)
+            .map_err(|error| Failure::Usage {
+                message: error.to_string(),
+                hint: "name an earlier time; `none` takes a condition out".to_owned(),
+            })?;
+        conditions::warn(context.console, &change, now);
+        Ok(change)
+    }
+
+    /// Puts the conditions on what was added, or on what is there.
+    fn under(
+        &self,
+        conditions: &ConditionsChange,
+        added: Option<Edited>,
+        before: Option<&[u8]>,
+    ) -> Result<Edited, Failure> {
+        let so_far = added
+            .as_ref()
+            .map(|added| added.bytes.as_slice())
+            .or(before);
+        match added {
+            Some(added) if conditions.is_none() => Ok(added),
+            _ => {
+                let set =
+                    edit::set_conditions(so_far, &self.component, &self.permission, conditions)
+                        .map_err(|error| change::refused(&error))?;
+                let changed = set.changed || added.is_some_and(|added| added.changed);
+                Ok(Edited { changed, ..set })
+            }
+        }
     }
 }
 

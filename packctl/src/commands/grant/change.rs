@@ -173,10 +173,16 @@ pub(super) fn refused(error: &EditError) -> Failure {
             message,
             hint: "`packctl grant add --help` shows what each permission takes".to_owned(),
         },
-        EditError::File(_)
-        | EditError::Shape
-        | EditError::Disabled { .. }
-        | EditError::Missing { .. } => Failure::Failed {
+        EditError::Missing {
+            component,
+            permission,
+        } => Failure::Usage {
+            message,
+            hint: format!(
+                "grant something with it, as in `packctl grant add {component} {permission} …`"
+            ),
+        },
+        EditError::File(_) | EditError::Shape | EditError::Disabled { .. } => Failure::Failed {
             message,
             hint: "nothing was changed; `packctl grant lint` checks all files".to_owned(),
         },

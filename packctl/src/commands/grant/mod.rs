@@ -4,6 +4,8 @@ mod add;
 mod change;
 mod check;
 mod commands;
+mod conditions;
+mod counted;
 mod deciding;
 mod directories;
 mod handlers;
@@ -14,6 +16,7 @@ mod lint;
 mod ls;
 mod network;
 mod replay;
+mod reset;
 mod rm;
 mod shadowed;
 mod show;
@@ -43,6 +46,7 @@ pub(crate) enum Grant {
     Suggest(suggest::Suggest),
     Replay(replay::Replay),
     Why(why::Why),
+    Reset(reset::Reset),
 }
 
 impl Grant {
@@ -57,6 +61,7 @@ impl Grant {
             Self::Suggest(suggest) => suggest.run(context),
             Self::Replay(replay) => replay.run(context),
             Self::Why(why) => why.run(context),
+            Self::Reset(reset) => reset.run(context),
         }
     }
 }

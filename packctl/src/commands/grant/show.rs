@@ -2,7 +2,7 @@
 
 use rumi_policy::{ComponentId, Grant};
 
-use super::{ls, report, values};
+use super::{counted, ls, report, values};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -26,14 +26,16 @@ impl Show {
         let Some(bytes) = policy_files::read_existing(&path)? else {
             return Err(none(&self.component));
         };
-        if let Err(problem) = Grant::parse(&self.component.grant_file(), &bytes) {
+        let grant = Grant::parse(&self.component.grant_file(), &bytes).map_err(|problem| {
             report(context.console, &problem);
-            return Err(Failure::Said(Exit::Failed));
-        }
+            Failure::Said(Exit::Failed)
+        })?;
         let layout = match context.out.format() {
             Format::Table => {
                 let rows = values::rows(&self.component.to_string(), &bytes);
-                return context.out.list(&rows, ls::table);
+                context.out.list(&rows, ls::table)?;
+                counted::say(context, &grant);
+                return Ok(());
             }
             Format::Json => Layout::Pretty,
             Format::Jsonl => Layout::Compact,
