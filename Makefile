@@ -48,6 +48,10 @@ test: ## Run every test, end to end ones against the real Docker engine included
 	cargo test --locked --workspace --no-fail-fast
 	cd docker/sdk/python && python3 -m unittest discover -s tests
 
+.PHONY: fuzz
+fuzz: ## Throw bytes at each parser that a pack can reach, for SECONDS=60 seconds each (TARGETS="host url": only these).
+	@tests/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
 .PHONY: bench
 bench: setup-bench build base ## Measure against bare peers in the same run; writes bench.json.
 	cargo run --locked --release -p rumi-tests --bin rumi-bench -- --bin "$(TARGET)/release" --out bench.json

@@ -27,6 +27,7 @@ mod secrets;
 mod server;
 mod throttle;
 mod trust;
+pub mod untrusted;
 mod usage;
 mod watch;
 mod workers;

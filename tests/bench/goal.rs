@@ -81,6 +81,7 @@ pub const GOALS: &[(&str, Goal)] = &[
         "file_read_64_in_flight",
         Goal::new(Of::Ratio, Bound::AtLeast, 0.75),
     ),
+    ("reload_storm", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),
     (
         "decision_prefix",
         Goal::new(Of::Median, Bound::AtMost, 250.0),

@@ -17,6 +17,7 @@ mod processes;
 mod proxied;
 mod reads;
 mod records;
+mod reloads;
 mod sample;
 mod socket;
 mod stage;
@@ -80,6 +81,7 @@ enum Part {
     Packs,
     Reads,
     Fairness,
+    Reloads,
     Transfers,
     Mounted,
     Proxied,
@@ -178,6 +180,7 @@ async fn measure(args: &Args, binaries: &Path, web: Arc<Web>) -> Result<Report, 
         Part::Packs,
         Part::Reads,
         Part::Fairness,
+        Part::Reloads,
         Part::Transfers,
         Part::Mounted,
         Part::Proxied,
@@ -222,6 +225,9 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     stage.each(Step::Up, &first).await?;
     if wanted(Part::Reads) {
         report.take("reads", reads::figures(stage, args.quick).await);
+    }
+    if wanted(Part::Reloads) {
+        report.take("reloads", reloads::figures(stage, args.quick).await);
     }
     if wanted(Part::Transfers) {
         report.take("transfers", transfers::figures(stage, args.quick).await);

@@ -7,7 +7,7 @@ use rumi_tests::{Output, binary};
 use serde_json::Value;
 
 /// Parts that need no more than one pack, and what they find.
-const FIGURES: [(&str, &[&str]); 6] = [
+const FIGURES: [(&str, &[&str]); 7] = [
     (
         "reads",
         &[
@@ -18,6 +18,7 @@ const FIGURES: [(&str, &[&str]); 6] = [
             "file_read_json_pinned_p50",
         ],
     ),
+    ("reloads", &["reload_storm"]),
     (
         "fairness",
         &[

@@ -8,6 +8,7 @@ use crate::chain::{Chain, Link, Place};
 use crate::crew::Crew;
 use crate::lines::{Lines, Next};
 use crate::note::{Checkpoint, PublicKey};
+use crate::parse::Line;
 use crate::segment::{CHECKPOINT, Segment};
 
 /// What a log that verifies holds.
@@ -63,6 +64,12 @@ impl Finding {
 /// How often, and for how long each time, a line that a running broker may still be writing is waited for.
 const WAITS: u32 = 10;
 const WAIT: Duration = Duration::from_millis(20);
+
+/// Whether a line, without its newline, is a record as the log spells them. Its place in a log is another matter.
+#[must_use]
+pub fn is_record(line: &[u8]) -> bool {
+    Line::parse(line).is_ok()
+}
 
 /// Verifies the whole log in `dir`. `last_known` is a checkpoint that was kept elsewhere: the log must contain it.
 ///

@@ -402,7 +402,7 @@ mod tests {
         let without = final_dockerfile(stage(None));
         assert!(!without.contains("venv"));
         assert!(
-            without.ends_with("FROM sha256:1\nLABEL rumi.stage=\"STAGE-final\"\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n")
+            without.ends_with("FROM sha256:1\nLABEL rumi.stage=\"i-p-final\"\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n")
         );
         let with = final_dockerfile(stage(Some("pip-1.whl")));
         assert!(

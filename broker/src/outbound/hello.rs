@@ -47,15 +47,34 @@ where
             Ok(_) => {}
             Err(error) => return Err(HelloError::Closed(error)),
         }
-        let fresh = seen.get(before..).unwrap_or_default();
-        if seen.first() != Some(&HANDSHAKE) || seen.len() > MAX_HELLO {
-            return Ok((Hello::Other, seen));
-        }
-        if let Some(hello) = parse(&mut parser, fresh) {
+        if let Some(hello) = told(&mut parser, &seen, before) {
             return Ok((hello, seen));
         }
         seen.reserve(READ);
     }
+}
+
+/// The same for bytes that are all there, read in pieces of this size; nothing where more would have to come.
+pub(crate) fn hello_in(bytes: &[u8], piece: usize) -> Option<Hello> {
+    let mut parser = Acceptor::default();
+    let mut before = 0;
+    while before < bytes.len() {
+        let end = before.saturating_add(piece.max(1)).min(bytes.len());
+        let seen = bytes.get(..end).unwrap_or_default();
+        if let Some(hello) = told(&mut parser, seen, before) {
+            return Some(hello);
+        }
+        before = end;
+    }
+    None
+}
+
+/// What all bytes so far say, of which those from `before` on are new, once that is clear.
+fn told(parser: &mut Acceptor, seen: &[u8], before: usize) -> Option<Hello> {
+    if seen.first() != Some(&HANDSHAKE) || seen.len() > MAX_HELLO {
+        return Some(Hello::Other);
+    }
+    parse(parser, seen.get(before..).unwrap_or_default())
 }
 
 /// What the bytes so far say, once that is clear.

@@ -28,7 +28,7 @@ mod tests;
 pub(crate) use answers::Answers;
 pub(crate) use dial::dial;
 pub(crate) use fetch::{FetchError, FetchFailure, Limits, Reply, fetch};
-pub(crate) use hello::{HelloError, read_hello};
+pub(crate) use hello::{HelloError, hello_in, read_hello};
 pub(crate) use hop_by_hop::strip;
 pub(crate) use name_servers::NameServers;
 pub(crate) use own::own_addresses;

@@ -12,3 +12,28 @@ mod spare;
 mod terminal;
 
 pub use listener::{Listener, ListenerError};
+
+/// Reads HTTP/1.1 as a component's socket does, from bytes that are all there, and says of each request for a
+/// proxy what it asks for. Nothing is asked of the policy and nothing is done.
+pub(crate) async fn proxied(bytes: &[u8]) -> Vec<Result<String, rumi_policy::Denial>> {
+    let read = std::sync::Mutex::new(Vec::new());
+    let service = hyper::service::service_fn(|request| {
+        let mut read = read
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        read.extend(proxy::read(request));
+        std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(
+            http_body_util::Empty::<bytes::Bytes>::new(),
+        )))
+    });
+    let peer = hyper_util::rt::TokioIo::new(tokio::io::join(bytes, tokio::io::sink()));
+    let served = hyper::server::conn::http1::Builder::new()
+        .header_read_timeout(None)
+        .serve_connection(peer, service)
+        .await;
+    if let Err(error) = served {
+        tracing::trace!(%error, "the bytes end, or are no HTTP");
+    }
+    read.into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -24,11 +24,7 @@ pub(super) async fn answer(
 }
 
 async fn open(connection: &Connection, request: &mut Request<Incoming>) -> Result<(), Refusal> {
-    let authority = request
-        .uri()
-        .authority()
-        .map_or("", |target| target.as_str());
-    let ask = match TunnelAsk::parse(authority).and_then(|ask| agree(request, ask)) {
+    let ask = match read(request) {
         Ok(ask) => ask,
         Err(denial) => return Err(connection.misspoken("tunnel", denial).await),
     };
@@ -40,8 +36,17 @@ async fn open(connection: &Connection, request: &mut Request<Incoming>) -> Resul
     connection.tunnel(ask, near, inside).await
 }
 
+/// What the head asks for.
+pub(super) fn read<B>(request: &Request<B>) -> Result<TunnelAsk, Denial> {
+    let authority = request
+        .uri()
+        .authority()
+        .map_or("", |target| target.as_str());
+    TunnelAsk::parse(authority).and_then(|ask| agree(request, ask))
+}
+
 /// A tunnel has no body before it is open, and no second opinion of where it leads.
-fn agree(request: &Request<Incoming>, ask: TunnelAsk) -> Result<TunnelAsk, Denial> {
+fn agree<B>(request: &Request<B>, ask: TunnelAsk) -> Result<TunnelAsk, Denial> {
     use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
     let headers = request.headers();
     // Some clients say that their body is empty; none has another one to send.

@@ -1,6 +1,6 @@
 //! Requests that are passed on, head and bodies as they come.
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response, Version};
 use hyper::body::Incoming;
 use rumi_policy::{Denial, HttpMethod, NetworkAsk};
 
@@ -15,8 +15,31 @@ pub(super) async fn absolute(
     connection: &Connection,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let ask = NetworkAsk::parse(request.method().as_str(), &request.uri().to_string());
+    let ask = named(&request);
     pass(connection, ask, request, Room::Own).await
+}
+
+/// What the line of a request names.
+fn named<B>(request: &Request<B>) -> Result<NetworkAsk, Denial> {
+    NetworkAsk::parse(request.method().as_str(), &request.uri().to_string())
+}
+
+/// What such a request asks for, by its head.
+pub(super) fn read<B>(request: Request<B>) -> Result<NetworkAsk, Denial> {
+    let ask = named(&request)?;
+    let (parts, _body) = request.into_parts();
+    check(ask, parts.version, parts.headers).map(|(ask, _)| ask)
+}
+
+/// The ask with all that its headers say, and the headers that are for the server.
+fn check(
+    ask: NetworkAsk,
+    version: Version,
+    headers: HeaderMap,
+) -> Result<(NetworkAsk, HeaderMap), Denial> {
+    let headers = head::end_to_end(version, headers, &ask)?;
+    let ask = ask.with_headers(headers.keys().map(HeaderName::as_str));
+    Ok((ask, headers))
 }
 
 /// A request inside a tunnel, whose line names a path only.
@@ -54,11 +77,7 @@ async fn pass(
 ) -> Response<Body> {
     let version = request.version();
     let (parts, body) = request.into_parts();
-    let checked = ask.and_then(|ask| {
-        let headers = head::end_to_end(version, parts.headers, &ask)?;
-        let ask = ask.with_headers(headers.keys().map(HeaderName::as_str));
-        Ok((ask, headers))
-    });
+    let checked = ask.and_then(|ask| check(ask, version, parts.headers));
     let (ask, headers) = match checked {
         Ok(checked) => checked,
         Err(denial) => {

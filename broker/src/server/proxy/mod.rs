@@ -8,6 +8,7 @@ mod reply;
 
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
+use rumi_policy::{Capability as _, Denial, Network};
 
 use super::{
     connect::error as connect_error,
@@ -19,6 +20,18 @@ use crate::capabilities::Connection;
 pub(super) fn is_proxied<B>(request: &Request<B>) -> bool {
     let first = matches!(request.version(), Version::HTTP_10 | Version::HTTP_11);
     first && (request.method() == Method::CONNECT || request.uri().scheme().is_some())
+}
+
+/// What a request for a proxy asks for, by its head; nothing where it is none.
+pub(super) fn read<B>(request: Request<B>) -> Option<Result<String, Denial>> {
+    if !is_proxied(&request) {
+        return None;
+    }
+    Some(if request.method() == Method::CONNECT {
+        connect::read(&request).map(|ask| ask.authority())
+    } else {
+        forward::read(request).map(|ask| Network::target(&ask).into_owned())
+    })
 }
 
 /// For a request of another kind that comes over a connection of such requests. It would have
