@@ -24,6 +24,7 @@ use crate::{
     filesystem::Guard,
     layout::Layout,
     outbound::{Resolver, Tls},
+    pending::Pending,
     policy_store::PolicyStore,
     quota::Quotas,
     secrets::{Store, Values},
@@ -98,6 +99,7 @@ pub struct Broker {
     handlers: OnceLock<Arc<Handlers>>,
     counters: Counters,
     commands: Registry,
+    pending: Pending,
 }
 
 /// What was dropped, counted so that it can be shown.
@@ -123,6 +125,7 @@ impl Broker {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            pending: Pending::new(parts.config.approvals.clone()),
             parts,
             handlers: OnceLock::new(),
             counters: Counters::default(),
@@ -292,6 +295,12 @@ impl Broker {
     #[must_use]
     pub fn commands(&self) -> &Registry {
         &self.commands
+    }
+
+    /// Requests that wait for the admin's answer.
+    #[must_use]
+    pub fn pending(&self) -> &Pending {
+        &self.pending
     }
 
     /// Runs one command in a sandbox of its own, until it ends or `ending` says why it must.

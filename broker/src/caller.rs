@@ -11,9 +11,9 @@ use std::{
 use rumi_audit::Peer;
 use rumi_policy::{ComponentId, Permission, PermissionName, manifest::Base};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{config::Tunnels, outbound, throttle::Throttle};
+use crate::{config::Tunnels, outbound, presence::Presence, throttle::Throttle};
 
 /// One call of a tool, as far as its requests must know it.
 #[derive(Debug)]
@@ -178,6 +178,7 @@ pub struct Caller {
     identity: Arc<Identity>,
     peer: Peer,
     behalf: Behalf,
+    presence: Presence,
 }
 
 /// What the listener knows: shared by all connections of one socket.
@@ -233,7 +234,31 @@ impl Caller {
             identity,
             peer,
             behalf,
+            presence: Presence::default(),
         }
+    }
+    /// The same for a request that runs apart from whoever asks; he holds the other half for as long
+    /// as he waits for it.
+    #[must_use]
+    pub fn apart(&self) -> (Self, DropGuard) {
+        let (presence, here) = Presence::apart();
+        let caller = Self {
+            presence,
+            ..self.clone()
+        };
+        (caller, here)
+    }
+    /// The same for a request of the kernel's, in which the process waits.
+    #[must_use]
+    pub fn in_kernel(self) -> Self {
+        Self {
+            presence: Presence::InKernel(self.peer.pid),
+            ..self
+        }
+    }
+    /// Resolves when nobody waits for the answer any more, where that can be seen.
+    pub async fn left(&self) {
+        self.presence.left().await;
     }
     /// The component whose socket this is.
     #[must_use]

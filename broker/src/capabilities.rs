@@ -216,10 +216,7 @@ impl Capabilities for Connection {
         } else {
             wanted
         };
-        let handler = FetchHandler {
-            payload,
-            deadline: tokio::time::Instant::now() + timeout,
-        };
+        let handler = FetchHandler { payload, timeout };
         let reply = self.detached(ask, handler).await?;
         Ok(Response::new(tasks::network_reply(reply)))
     }

@@ -14,7 +14,10 @@ use std::{
 use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-pub use values::{ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Resolver, Spares, Tunnels};
+pub use values::{
+    ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Questions, Resolver, Spares, Tunnels,
+    WaitingRequests,
+};
 
 /// All settings, with their defaults where the file is silent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -42,6 +45,8 @@ pub struct Config {
     pub build: BuildSettings,
     /// Starting packs.
     pub start: StartSettings,
+    /// Requests that wait for the admin.
+    pub approvals: ApprovalSettings,
 }
 
 /// Limits of a pack's container; a manifest may ask for less, never for more.
@@ -287,6 +292,28 @@ impl Default for StartSettings {
     fn default() -> Self {
         Self {
             concurrency: Concurrency::new(4),
+        }
+    }
+}
+
+/// Requests that wait for the admin's answer, because a grant says `ask`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApprovalSettings {
+    /// How long a request waits.
+    pub timeout_ms: Millis,
+    /// Requests of a component that wait at once; further ones are refused.
+    pub waiting: WaitingRequests,
+    /// How often within a minute a component may have the admin asked.
+    pub per_minute: Questions,
+}
+
+impl Default for ApprovalSettings {
+    fn default() -> Self {
+        Self {
+            timeout_ms: Millis::new(30_000),
+            waiting: WaitingRequests::new(8),
+            per_minute: Questions::new(20),
         }
     }
 }

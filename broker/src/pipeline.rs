@@ -3,6 +3,8 @@
 //! The order is a compile-time fact. Only the policy crate makes a `Permit` and a
 //! `Confirmed`; only the audit crate wraps one in `Recorded`; a handler takes nothing else.
 
+mod approval;
+
 use std::{borrow::Cow, future::Future, sync::Arc};
 
 use rumi_audit::{Decision, Outcome, Recorded};
@@ -84,16 +86,24 @@ pub async fn run<C: Capability, H: Handler<C>>(
     ask: C::Ask,
     mut handler: H,
 ) -> Result<H::Reply, Refusal> {
-    let policy = broker.policy().current();
+    let asked = Described::of::<C>(caller, &ask);
+    let allowed = approval::allow::<C>(broker, caller, &asked, ask).await?;
     let context = Context {
         broker,
-        policy: &policy,
+        policy: &allowed.policy,
         caller,
     };
-    let asked = Described::of::<C>(context.caller, &ask);
-    let permit = decide::<C>(context, &asked, ask).await?;
-    let number = count(context, &asked, &permit).await?;
-    let recorded = record(context, &asked, permit, number).await?;
+    let number = count(context, &asked, &allowed.permit).await?;
+    let recorded = record(
+        context,
+        &asked,
+        allowed.permit,
+        Grounds {
+            number,
+            approval: allowed.approval,
+        },
+    )
+    .await?;
     let (found, handle) = match handler.find(context, &recorded).await {
         Ok(found) => found,
         Err(refusal) => return Err(failed(recorded, refusal).await),
@@ -141,7 +151,7 @@ pub async fn record_sum<C: Capability>(
         invocation: context.caller.invocation(),
     };
     // Looks are no uses, and so there is nothing to count.
-    record(context, &asked, permit, None).await
+    record(context, &asked, permit, Grounds::default()).await
 }
 
 /// Records a refusal that was decided outside of [`run`], because what is allowed there is summed.
@@ -186,16 +196,28 @@ async fn count<C: Capability>(
     }
 }
 
+/// What a decision that allows rests upon beside the grant.
+#[derive(Debug, Default)]
+struct Grounds {
+    /// Which use of a bounded grant it is.
+    number: Option<u64>,
+    /// Who approved it.
+    approval: Option<serde_json::Value>,
+}
+
 async fn record<C: Capability>(
     context: Context<'_>,
     asked: &Described,
     permit: Permit<C>,
-    number: Option<u64>,
+    grounds: Grounds,
 ) -> Result<Recorded<Permit<C>>, Refusal> {
     let grant = permit.grant().to_owned();
     let mut particulars = asked.particulars();
-    if let Some(number) = number {
+    if let Some(number) = grounds.number {
         particulars.insert("use".to_owned(), number.into());
+    }
+    if let Some(approval) = grounds.approval {
+        particulars.insert("approval".to_owned(), approval);
     }
     let detail = (!particulars.is_empty()).then(|| serde_json::Value::from(particulars));
     let decision = describe(context, asked, Some(&grant), detail.as_ref());
@@ -209,8 +231,18 @@ async fn record<C: Capability>(
 
 /// Records a refusal and gives it the form in which the pack sees it.
 async fn refused(context: Context<'_>, asked: &Described, denial: Denial) -> Refusal {
+    refused_with(context, asked, denial, None).await
+}
+
+/// The same, after the admin was asked.
+async fn refused_with(
+    context: Context<'_>,
+    asked: &Described,
+    denial: Denial,
+    approval: Option<serde_json::Value>,
+) -> Refusal {
     context.caller.refusals().turn().await;
-    let detail = for_the_admin(asked, &denial);
+    let detail = for_the_admin(asked, &denial, approval);
     let decision = describe(context, asked, None, detail.as_ref());
     let reason = denial.reason.as_str();
     match context.broker.audit().record_denial(decision, reason).await {
@@ -224,8 +256,13 @@ async fn refused(context: Context<'_>, asked: &Described, denial: Denial) -> Ref
 const LONGEST_REMEDY: usize = 512;
 
 /// What the log says beyond what the pack is told: the rule, and the command that would allow it.
-fn for_the_admin(asked: &Described, denial: &Denial) -> Option<serde_json::Value> {
+fn for_the_admin(
+    asked: &Described,
+    denial: &Denial,
+    approval: Option<serde_json::Value>,
+) -> Option<serde_json::Value> {
     let mut detail = asked.particulars();
+    detail.extend(approval.map(|approval| ("approval".to_owned(), approval)));
     if let Some(why) = &denial.detail {
         detail.insert("why".to_owned(), why.as_str().into());
     }
@@ -277,6 +314,7 @@ pub async fn malformed(
 }
 
 /// What was asked, in the words of the log.
+#[derive(Clone)]
 struct Described {
     permission: Cow<'static, str>,
     action: &'static str,
@@ -295,6 +333,28 @@ impl Described {
             invocation: caller.invocation(),
         }
     }
+
+    fn decision<'a>(
+        &'a self,
+        caller: &'a Caller,
+        policy: &'a Loaded,
+        grant: Option<&'a str>,
+        detail: Option<&'a serde_json::Value>,
+    ) -> Decision<'a> {
+        Decision {
+            pack: caller.component().pack_str(),
+            component: caller.component().as_str(),
+            container: caller.container(),
+            peer: caller.peer(),
+            invocation: self.invocation.as_ref().map(|call| call.id()),
+            permission: &self.permission,
+            action: self.action,
+            target: self.target.as_bytes(),
+            grant,
+            policy: policy.hash(),
+            detail,
+        }
+    }
 }
 
 impl Described {
@@ -311,20 +371,7 @@ fn describe<'a>(
     grant: Option<&'a str>,
     detail: Option<&'a serde_json::Value>,
 ) -> Decision<'a> {
-    let caller = context.caller;
-    Decision {
-        pack: caller.component().pack_str(),
-        component: caller.component().as_str(),
-        container: caller.container(),
-        peer: caller.peer(),
-        invocation: asked.invocation.as_ref().map(|call| call.id()),
-        permission: &asked.permission,
-        action: asked.action,
-        target: asked.target.as_bytes(),
-        grant,
-        policy: context.policy.hash(),
-        detail,
-    }
+    asked.decision(context.caller, context.policy, grant, detail)
 }
 
 async fn failed<P>(recorded: Recorded<P>, refusal: Refusal) -> Refusal {

@@ -70,6 +70,7 @@ pub(crate) enum Command {
     /// See and end the commands that components run
     #[command(subcommand)]
     Terminal(commands::terminal::Terminal),
+    Pending(commands::pending::Pending),
     /// List, explain and change what components were granted
     #[command(subcommand)]
     Grant(commands::grant::Grant),

@@ -31,6 +31,8 @@ mod network;
 #[cfg(test)]
 mod packctl;
 #[cfg(test)]
+mod pending;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod refusals;

@@ -17,6 +17,8 @@ mod neighbours;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod pending;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod protocol;

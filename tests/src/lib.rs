@@ -11,6 +11,7 @@
     reason = "a step that fails is a failed test"
 )]
 
+mod asking;
 mod authority;
 mod binaries;
 mod broker;

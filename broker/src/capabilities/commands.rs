@@ -6,6 +6,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
+use tokio_util::sync::DropGuard;
 
 use super::{Connection, tasks};
 use crate::{
@@ -105,6 +106,7 @@ impl Connection {
             taken,
         } = asking;
         let connection = self.clone();
+        let (caller, here) = self.caller.apart();
         let waiting = worker.output.clone();
         let task = self.broker.background().spawn(async move {
             let permission = Permission::Terminal.into();
@@ -119,8 +121,7 @@ impl Connection {
             };
             drop(waiting);
             let handler = TerminalHandler { worker, tty };
-            let (broker, caller) = (&connection.broker, &connection.caller);
-            let done = pipeline::run(broker, caller, ask, handler).await;
+            let done = pipeline::run(&connection.broker, &caller, ask, handler).await;
             drop(place);
             done
         });
@@ -129,6 +130,7 @@ impl Connection {
             output,
             taken,
             task: Some(task),
+            _here: here,
             silent: false,
             sated: false,
         })
@@ -142,6 +144,8 @@ pub struct Session {
     output: mpsc::Receiver<Output>,
     taken: watch::Receiver<u64>,
     task: Option<JoinHandle<Result<Outcome, Refusal>>>,
+    /// Whoever waits for the admin's answer is here for as long as this is.
+    _here: DropGuard,
     silent: bool,
     sated: bool,
 }

@@ -93,7 +93,9 @@ impl Connection {
         H: Handler<C> + 'static,
         H::Reply: 'static,
     {
-        let (broker, caller) = (Arc::clone(&self.broker), self.caller.clone());
+        let broker = Arc::clone(&self.broker);
+        // Dropped with the request: what waits for the admin is withdrawn then.
+        let (caller, _here) = self.caller.apart();
         let task = self.broker.background().spawn(async move {
             let done = pipeline::run(&broker, &caller, ask, handler).await;
             drop(place);

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Connection;
 use crate::{
+    caller::Caller,
     command::{Collected, Outcome, Stopped},
     outbound::Reply,
     pipeline::{self, Handler},
@@ -40,7 +41,9 @@ impl Connection {
         H: Handler<C> + 'static,
         H::Reply: 'static,
     {
-        self.spawned(ask, handler, place)
+        // What waits for the admin is withdrawn with the one who asked; what has begun is not.
+        let (caller, _here) = self.caller.apart();
+        self.spawned_for(caller, ask, handler, place)
             .await
             .unwrap_or_else(|error| Err(panicked(&error)))
     }
@@ -73,8 +76,22 @@ impl Connection {
         H: Handler<C> + 'static,
         H::Reply: 'static,
     {
+        self.spawned_for(self.caller.clone(), ask, handler, place)
+    }
+
+    fn spawned_for<C, H>(
+        &self,
+        caller: Caller,
+        ask: C::Ask,
+        handler: H,
+        place: impl Send + 'static,
+    ) -> JoinHandle<Result<H::Reply, Refusal>>
+    where
+        C: Capability,
+        H: Handler<C> + 'static,
+        H::Reply: 'static,
+    {
         let broker = Arc::clone(&self.broker);
-        let caller = self.caller.clone();
         self.broker.background().spawn(async move {
             let done = pipeline::run(&broker, &caller, ask, handler).await;
             drop(place);

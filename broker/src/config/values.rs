@@ -60,6 +60,14 @@ bounded!(
     Tunnels(u16), 1..=4096, "the number of tunnels"
 );
 bounded!(
+    /// Requests of a component that wait for the admin at once. Each has one of its 64 turns.
+    WaitingRequests(u16), 1..=32, "the number of waiting requests"
+);
+bounded!(
+    /// Questions that a component may have put before the admin within a minute.
+    Questions(u16), 1..=1000, "the number of questions a minute"
+);
+bounded!(
     /// A span of time.
     Millis(u64), 1..=86_400_000, "a time in milliseconds"
 );

@@ -5,6 +5,7 @@ mod call;
 mod doctor;
 mod handlers;
 mod packs;
+mod pending;
 mod secrets;
 mod socket;
 mod status;
@@ -254,6 +255,23 @@ impl Control for ControlService {
     ) -> Result<Response<v1::StopTerminalResponse>, Status> {
         let actor = actor(&request)?;
         self.stop_command(actor, &request.into_inner().record)
+            .await
+            .map(Response::new)
+    }
+
+    async fn pending(
+        &self,
+        _request: Request<v1::PendingRequest>,
+    ) -> Result<Response<v1::PendingResponse>, Status> {
+        Ok(Response::new(self.waiting_requests()))
+    }
+
+    async fn answer_pending(
+        &self,
+        request: Request<v1::AnswerPendingRequest>,
+    ) -> Result<Response<v1::AnswerPendingResponse>, Status> {
+        let actor = actor(&request)?;
+        self.answer_request(actor, request.into_inner())
             .await
             .map(Response::new)
     }

@@ -53,7 +53,7 @@ impl Asker {
     /// The caller of a request that is recorded by itself, with the call it belongs to.
     pub(super) fn caller(&self, asking: Asking) -> Caller {
         let behalf = self.pool.behalf_of(self.pool.place_of(asking.pid));
-        Caller::new(Arc::clone(&self.identity), asking.peer(), behalf)
+        Caller::new(Arc::clone(&self.identity), asking.peer(), behalf).in_kernel()
     }
 
     /// The caller of requests that are summed: they belong to no one call.

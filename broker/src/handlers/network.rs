@@ -5,6 +5,8 @@ mod injected;
 mod resolve;
 mod tunnel;
 
+use std::time::Duration;
+
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, Denial, Host, Network, NetworkFound, Permit, Reason};
 use tokio::time::Instant;
@@ -25,28 +27,30 @@ pub use tunnel::{Inside, Near, NearStream, TunnelHandler};
 pub struct FetchHandler {
     /// Headers and body, already checked.
     pub payload: Payload,
-    /// When the whole exchange must be over.
-    pub deadline: Instant,
+    /// How long the whole exchange may take, from when it is allowed.
+    pub timeout: Duration,
 }
 
 impl Handler<Network> for FetchHandler {
-    type Handle = ();
+    /// When it must be over.
+    type Handle = Instant;
     type Reply = Reply;
 
     async fn find(
         &mut self,
         context: Context<'_>,
         permit: &Recorded<Permit<Network>>,
-    ) -> Result<(NetworkFound, ()), Refusal> {
+    ) -> Result<(NetworkFound, Instant), Refusal> {
+        let deadline = Instant::now() + self.timeout;
         let found = look_up(context, permit.get().ask().host()).await?;
-        Ok((found, ()))
+        Ok((found, deadline))
     }
 
     async fn perform(
         self,
         context: Context<'_>,
         permit: &Recorded<Confirmed<Network>>,
-        (): (),
+        deadline: Instant,
     ) -> Performed<Reply> {
         let mut lease = Lease::<Network>::new(
             context.broker.policy(),
@@ -59,7 +63,7 @@ impl Handler<Network> for FetchHandler {
             denial = lease.revoked() => {
                 Performed::plain(Err(revoked(denial, permit.id().to_string())))
             }
-            performed = self.fetch(context, permit.get()) => performed,
+            performed = self.fetch(context, permit.get(), deadline) => performed,
         }
     }
 }
@@ -69,6 +73,7 @@ impl FetchHandler {
         mut self,
         context: Context<'_>,
         confirmed: &Confirmed<Network>,
+        deadline: Instant,
     ) -> Performed<Reply> {
         let headers = self.payload.headers_mut();
         let carried = match injected::complete(context, confirmed, headers) {
@@ -82,7 +87,7 @@ impl FetchHandler {
         };
         let bytes_in = u64::try_from(self.payload.body_bytes()).unwrap_or(u64::MAX);
         let limits = Limits {
-            deadline: self.deadline,
+            deadline,
             body_bytes: context.broker.config().network.max_response.bytes(),
         };
         let tls = context.broker.tls();

@@ -12,6 +12,7 @@ pub(crate) mod handlers;
 pub(crate) mod init;
 mod lifecycle;
 pub(crate) mod logs;
+pub(crate) mod pending;
 pub(crate) mod ps;
 pub(crate) mod quota;
 mod review;
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Quota(quota) => quota.run(context),
         Command::Call(call) => call.run(context),
         Command::Terminal(terminal) => terminal.run(context),
+        Command::Pending(pending) => pending.run(context),
         Command::Grant(grant) => grant.run(context),
         Command::Secret(secret) => secret.run(context),
         Command::Handlers(handlers) => handlers.run(context),

@@ -28,6 +28,7 @@ pub(crate) struct Script {
     pub(crate) ps: PsResponse,
     pub(crate) stats: StatsResponse,
     pub(crate) terminals: TerminalsResponse,
+    pub(crate) pending: rumi_proto::v1::PendingResponse,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) calls: HashMap<String, CallResponse>,
     pub(crate) doctor: DoctorResponse,
@@ -168,6 +169,25 @@ impl Control for Scripted {
         self.note(format!("stop {}", request.into_inner().record))?;
         Ok(Response::new(StopTerminalResponse {
             component_id: "a:tool:t".to_owned(),
+        }))
+    }
+    async fn pending(
+        &self,
+        _: Request<rumi_proto::v1::PendingRequest>,
+    ) -> Result<Response<rumi_proto::v1::PendingResponse>, Status> {
+        self.note("pending".to_owned())?;
+        Ok(Response::new(self.script.pending.clone()))
+    }
+    async fn answer_pending(
+        &self,
+        request: Request<rumi_proto::v1::AnswerPendingRequest>,
+    ) -> Result<Response<rumi_proto::v1::AnswerPendingResponse>, Status> {
+        let id = request.into_inner().id;
+        self.note(format!("answer {id}"))?;
+        let mut all = self.script.pending.requests.iter();
+        let request = all.find(|one| one.id == id).cloned();
+        Ok(Response::new(rumi_proto::v1::AnswerPendingResponse {
+            request,
         }))
     }
     async fn logs(

@@ -87,7 +87,11 @@ where
             _ => Existing::Replace,
         };
         let mut received = 0;
-        let limit = permit.facts().max_bytes;
+        // Who has said how much will come sends no more: that is what was decided upon.
+        let limit = match permit.ask().bytes {
+            0 => permit.facts().max_bytes,
+            said => permit.facts().max_bytes.min(said),
+        };
         let payer = Payer::of(context, permit);
         let receiving = receive(self.body, target, existing, payer, limit, &mut received);
         let result = tokio::select! {

@@ -38,7 +38,7 @@ pub(super) struct Written {
 }
 
 /// Edits the grant of `component`, shows what changed, and waits until that is in force.
-pub(super) fn apply(
+pub(in crate::commands) fn apply(
     context: &mut Context,
     component: &ComponentId,
     edit: impl FnOnce(Option<&[u8]>) -> Result<Edited, Failure>,
@@ -88,6 +88,20 @@ pub(super) fn write(
         before,
         edited,
     })
+}
+
+/// Whether an edit could be made now; nothing is written.
+pub(in crate::commands) fn check(
+    context: &Context,
+    component: &ComponentId,
+    edit: impl FnOnce(Option<&[u8]>) -> Result<Edited, Failure>,
+) -> Result<(), Failure> {
+    let directory = context.grants()?;
+    rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK)
+        .map_err(|error| Failure::files("write to", &directory)(error.into()))?;
+    let path = policy_files::grant_path(context, component)?;
+    let before = policy_files::read_existing(&path)?;
+    validate(context, component, &edit(before.as_deref())?.bytes)
 }
 
 /// Two packctl at once would each lose the other's change. The lock is on the
@@ -166,7 +180,7 @@ fn show(
 }
 
 /// A change that is none, or that the file does not take.
-pub(super) fn refused(error: &EditError) -> Failure {
+pub(in crate::commands) fn refused(error: &EditError) -> Failure {
     let message = error.to_string();
     match error {
         EditError::Value(_) | EditError::Values { .. } | EditError::Config(_) => Failure::Usage {

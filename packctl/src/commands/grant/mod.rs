@@ -1,7 +1,7 @@
 //! `packctl grant …`
 
 mod add;
-mod change;
+pub(in crate::commands) mod change;
 mod check;
 mod commands;
 mod conditions;
