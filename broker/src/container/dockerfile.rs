@@ -266,6 +266,8 @@ pub(super) struct FinalStage<'a> {
     pub(super) stage: &'a str,
     /// Hash of the wheels, so that stages of earlier ones are told apart.
     pub(super) wheels: &'a str,
+    /// Labels of the whole. Each step of a build is a container of its own, and these are one step.
+    pub(super) labels: &'a [(&'a str, &'a str)],
 }
 
 /// Compiles what it can: a file that is no Python of this version must not fail the build.
@@ -283,6 +285,7 @@ pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
         pip,
         stage,
         wheels,
+        labels,
     } = stage;
     let mut text = String::new();
     let python = "/usr/bin/python3.11";
@@ -322,7 +325,11 @@ pub(super) fn final_dockerfile(stage: FinalStage<'_>) -> String {
     if pip.is_some() {
         add(format_args!("COPY --from=venv /opt/venv /opt/venv\n"));
     }
-    add(format_args!("COPY --from=code /opt/pack /opt/pack\n"));
+    add(format_args!("COPY --from=code /opt/pack /opt/pack\nLABEL"));
+    for (key, value) in labels {
+        add(format_args!(" {key}=\"{value}\""));
+    }
+    text.push('\n');
     text
 }
 
@@ -398,11 +405,12 @@ mod tests {
             pip,
             stage: "i-p",
             wheels: "h",
+            labels: &[("rumi.pack", "p"), ("rumi.stage", "final")],
         };
         let without = final_dockerfile(stage(None));
         assert!(!without.contains("venv"));
         assert!(
-            without.ends_with("FROM sha256:1\nLABEL rumi.stage=\"i-p-final\"\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\n")
+            without.ends_with("FROM sha256:1\nLABEL rumi.stage=\"i-p-final\"\nUSER 0:0\nCOPY --from=code /opt/pack /opt/pack\nLABEL rumi.pack=\"p\" rumi.stage=\"final\"\n")
         );
         let with = final_dockerfile(stage(Some("pip-1.whl")));
         assert!(

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
-use rumi_policy::PackId;
 
 use super::{
     blueprint::Blueprint,
@@ -192,11 +191,16 @@ async fn build_untimed(
             pip: wheels.as_ref().map(|wheels| wheels.pip.as_str()),
             stage: &stage,
             wheels: wheels_hash,
+            labels: &[
+                (labels::CONTENT, &source.content),
+                (labels::PACK, blueprint.pack.as_str()),
+                (labels::INSTANCE, engine.instance().as_str()),
+                (labels::STAGE, "final"),
+            ],
         }),
         pack: Some((blueprint.context.clone(), "pack/")),
         wheels: wheels.as_ref().map(|wheels| wheels.directory.clone()),
         tag: Some(tag),
-        labels: final_labels(engine, &blueprint.pack, &source.content),
         ..Recipe::default()
     };
     let image = run_build(engine, recipe, progress).await?;
@@ -210,17 +214,6 @@ async fn build_untimed(
     )
     .await;
     Ok(done(image, true))
-}
-
-fn final_labels(engine: &Engine, pack: &PackId, content: &str) -> HashMap<String, String> {
-    [
-        (labels::CONTENT, content),
-        (labels::PACK, pack.as_str()),
-        (labels::INSTANCE, engine.instance().as_str()),
-        (labels::STAGE, "final"),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
 }
 
 /// The image under a tag, and the hash of what it was made from.
