@@ -41,6 +41,10 @@ pub enum Way {
     List,
     /// One small read now and then; the broker only.
     Quiet,
+    /// Requests that make no sense, one after another; the broker only.
+    Nonsense,
+    /// Many small reads with 64 in flight; the broker only.
+    Soak,
     /// A custom handler that answers with its arguments; the broker only.
     Custom,
 }
@@ -103,6 +107,8 @@ pub fn run(job: &Job) -> Result<Vec<Round>, Failure> {
             Way::List => Some(list(job).await?),
             Way::Custom => Some(custom(job).await?),
             Way::Quiet => Some(quiet(job).await?),
+            Way::Nonsense => Some(nonsense(job)?),
+            Way::Soak => Some(in_flight(job, &capabilities(&job.broker).await?, 64).await?),
             _ => None,
         };
         if let Some(broker) = alone {
@@ -268,6 +274,15 @@ async fn list(job: &Job) -> Result<Sample, Failure> {
     }
     whole(job, entries)?;
     Ok(Sample::rate(real(entries), started.elapsed()))
+}
+
+fn nonsense(job: &Job) -> Result<Sample, Failure> {
+    let mut plain = Plain::connect(&job.broker)?;
+    let started = Instant::now();
+    for number in 0..job.requests {
+        plain.nonsense(number)?;
+    }
+    Ok(Sample::rate(real(job.requests), started.elapsed()))
 }
 
 /// Time between two reads of somebody who has little to do.

@@ -31,7 +31,7 @@ const OWNER: u32 = 12_345;
 
 /// One flood a handler, and one of refusals; two packs are up, under the shipped limits.
 pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure> {
-    let (rounds, requests) = if quick { (1, 200) } else { (5, 2_000) };
+    let (rounds, requests) = if quick { (1, 200) } else { (3, 2_000) };
     let ground = Ground::of(stage, quick).await?;
     let small = stage.data().join("small");
     fill(&small, SMALL)?;

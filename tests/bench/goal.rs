@@ -119,6 +119,12 @@ pub const GOALS: &[(&str, Goal)] = &[
     ("beside_commands", FAIR),
     ("beside_fetches", FAIR),
     ("beside_custom_calls", FAIR),
+    // 2 MiB.
+    ("soak_growth", Goal::new(Of::Median, Bound::AtMost, 2.098)),
+    (
+        "nonsense_growth",
+        Goal::new(Of::Median, Bound::AtMost, 2.098),
+    ),
     ("listing_peak", Goal::new(Of::Median, Bound::AtMost, 8.388)),
     (
         "broker_memory_idle",

@@ -19,6 +19,7 @@ mod reads;
 mod records;
 mod reloads;
 mod sample;
+mod soak;
 mod socket;
 mod stage;
 mod transfers;
@@ -81,6 +82,7 @@ enum Part {
     Packs,
     Reads,
     Fairness,
+    Soak,
     Reloads,
     Transfers,
     Mounted,
@@ -180,6 +182,7 @@ async fn measure(args: &Args, binaries: &Path, web: Arc<Web>) -> Result<Report, 
         Part::Packs,
         Part::Reads,
         Part::Fairness,
+        Part::Soak,
         Part::Reloads,
         Part::Transfers,
         Part::Mounted,
@@ -225,6 +228,9 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     stage.each(Step::Up, &first).await?;
     if wanted(Part::Reads) {
         report.take("reads", reads::figures(stage, args.quick).await);
+    }
+    if wanted(Part::Soak) {
+        report.take("soak", soak::figures(stage, args.quick).await);
     }
     if wanted(Part::Reloads) {
         report.take("reloads", reloads::figures(stage, args.quick).await);

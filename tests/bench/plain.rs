@@ -8,6 +8,30 @@ use std::{
 
 use crate::failure::Failure;
 
+/// Whole requests of HTTP in which nothing else is as it should be.
+const NONSENSE: [(&str, &str, &str); 8] = [
+    ("POST", "/rumi.v1.Capabilities/FileRead", "{\"path\":"),
+    (
+        "POST",
+        "/rumi.v1.Capabilities/FileRead",
+        "{\"path\": [[[[[[[[[[[[7]]]]]]]]]]]]}",
+    ),
+    (
+        "POST",
+        "/rumi.v1.Capabilities/FileRead",
+        "{\"path\": \"/a\", \"\u{1b}[2J\": 1}",
+    ),
+    (
+        "POST",
+        "/rumi.v1.Capabilities/NetworkFetch",
+        "{\"method\": \"GET\", \"url\": 1e999}",
+    ),
+    ("POST", "/rumi.v1.Capabilities/NoSuch", "{}"),
+    ("POST", "/rumi.v1.Capabilities/EnvRead", "\u{fffd}\u{0}"),
+    ("GET", "/files?path=%zz&path=%00", ""),
+    ("PUT", "/files?mode=sideways", ""),
+];
+
 /// As much as a keep-alive connection of the Python SDK.
 #[derive(Debug)]
 pub struct Plain {
@@ -65,7 +89,30 @@ impl Plain {
         self.exchange("").map(drop)
     }
 
+    /// Sends one of the requests that make no sense; it must be refused and the connection go on.
+    pub fn nonsense(&mut self, number: usize) -> Result<(), Failure> {
+        let Some((method, path, body)) = NONSENSE.get(number % NONSENSE.len()) else {
+            return Ok(());
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match self.answer(&head)? {
+            (status, _) if status.starts_with("HTTP/1.1 200 ") => Err(Failure::Unexpected(status)),
+            _ => Ok(()),
+        }
+    }
+
     fn exchange(&mut self, request: &str) -> Result<usize, Failure> {
+        match self.answer(request)? {
+            (status, length) if status.starts_with("HTTP/1.1 200 ") => Ok(length),
+            (status, _) => Err(Failure::Unexpected(status)),
+        }
+    }
+
+    /// The status line and the length of the body.
+    fn answer(&mut self, request: &str) -> Result<(String, usize), Failure> {
         let socket = Failure::file("the component's socket");
         self.stream.write_all(request.as_bytes()).map_err(socket)?;
         let mut head = Vec::new();
@@ -78,9 +125,6 @@ impl Plain {
         };
         let head = String::from_utf8_lossy(&head);
         let head = head.split("\r\n\r\n").next().unwrap_or_default();
-        if !head.starts_with("HTTP/1.1 200 ") {
-            return Err(Failure::Unexpected(head.to_owned()));
-        }
         let lines = head.lines().filter_map(|line| line.split_once(": "));
         let length = lines
             .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
@@ -91,7 +135,8 @@ impl Plain {
         while received < length {
             received += self.receive()?;
         }
-        Ok(received)
+        let status = head.lines().next().unwrap_or_default();
+        Ok((status.to_owned(), received))
     }
 
     fn receive(&mut self) -> Result<usize, Failure> {

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rumi_proto::v1;
 use rumi_tests::{Peer, within};
 use serde_json::json;
+use tonic::Code;
 
 use crate::yard::yard;
 
@@ -30,7 +32,7 @@ fn answered(peer: &Peer, after: &str) {
 fn say(peer: &Peer, bytes: &[u8]) -> Vec<u8> {
     let mut stream = peer.connect().expect("a connection");
     stream
-        .set_read_timeout(Some(Duration::from_millis(500)))
+        .set_read_timeout(Some(Duration::from_secs(3)))
         .expect("a limit");
     // The broker may hang up in the middle, which is its right.
     stream.write_all(bytes).ok();
@@ -338,6 +340,45 @@ fn three_hundred_connections_of_one_component_keep_no_other_waiting() {
             .write_all(&post("application/json", br#"{"key":"PATH"}"#))
             .ok();
         matches!(stream.read(&mut [0; 64]), Ok(1..))
+    });
+}
+
+#[test]
+fn what_http_2_may_send_ahead_is_bounded_by_few_connections() {
+    let yard = yard();
+    let crowd = yard.component("suspects:tool:channels");
+    yard.block_on(async {
+        let ask = || v1::EnvReadRequest {
+            key: "PATH".to_owned(),
+        };
+        let mut channels = Vec::new();
+        for _ in 0..16 {
+            let mut channel = crowd.grpc().await;
+            let refused = channel.env_read(ask()).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+            channels.push(channel);
+        }
+        let mut beyond = crowd.grpc().await;
+        let refused = beyond.env_read(ask()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+        // Other ways to speak, and those that have a place, go on.
+        let reply = crowd.json("EnvRead", &json!({"key": "PATH"}));
+        assert_eq!(reply.reason(), "no_grant");
+        let first = channels.first_mut().unwrap();
+        // As many at once as a client begins with before it is told how many it may have.
+        let at_once = (0..100).map(|_| {
+            let mut channel = first.clone();
+            tokio::spawn(async move { channel.env_read(ask()).await.unwrap_err().code() })
+        });
+        for asked in at_once.collect::<Vec<_>>() {
+            assert_eq!(asked.await.unwrap(), Code::PermissionDenied);
+        }
+        drop(channels);
+        let until = Instant::now() + Duration::from_secs(5);
+        while beyond.env_read(ask()).await.unwrap_err().code() == Code::ResourceExhausted {
+            assert!(Instant::now() < until, "a place that is left is free again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     });
 }
 

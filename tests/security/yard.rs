@@ -11,7 +11,9 @@ pub const SECRET: &str = "canary-7f3d1c5b9e0a4826";
 pub const SECRET_OF_ENVIRONMENT: &str = "canary-e18b64d02c7f95a3";
 
 /// Components without any code that matters: tests speak through their sockets.
-const SUSPECTS: [&str; 6] = ["files", "swapped", "broad", "policy", "crowd", "silent"];
+const SUSPECTS: [&str; 7] = [
+    "files", "swapped", "broad", "policy", "crowd", "silent", "channels",
+];
 
 /// The broker, with the packs `probe`, `misbehaving` and `suspects`.
 #[derive(Debug)]

@@ -44,8 +44,11 @@ const FIRST_REQUEST: Duration = Duration::from_secs(10);
 const LAST_BYTES: Duration = Duration::from_secs(10);
 /// References to the count of requests when there is none: this task's and the service's.
 const IDLE: usize = 2;
-/// Requests in flight on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 32;
+/// How many of them may speak HTTP/2. What each may send ahead, all its streams together, is held in memory.
+const MAX_CHANNELS: usize = 16;
+/// Requests in flight on one HTTP/2 connection. Clients begin with as many as 100 before they are
+/// told how many they may have.
+const MAX_STREAMS: u32 = 128;
 /// Requests of a component that are read, answered or sent at once; others wait.
 const MAX_REQUESTS: usize = 64;
 /// Bytes that a stream may send ahead. Those that wait for their turn must not use up the
@@ -101,6 +104,7 @@ impl Listener {
             pool,
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             turns: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            channels: Arc::new(Semaphore::new(MAX_CHANNELS)),
             stop: stop.clone(),
         };
         broker.requests_runtime().spawn(accepting.run(socket));
@@ -139,6 +143,7 @@ struct Accept {
     pool: Arc<Pool>,
     slots: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    channels: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -199,6 +204,7 @@ impl Accept {
             Connection::new(Arc::clone(&self.broker), caller),
             worker,
             Arc::clone(&self.turns),
+            Arc::clone(&self.channels),
         ));
         let stop = self.stop.clone();
         tokio::spawn(serve(stream, routes, stop, slot));

@@ -6,7 +6,7 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use rumi_proto::v1::{capabilities_server::CapabilitiesServer, worker_server::WorkerServer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,17 +43,22 @@ pub(super) struct Routes {
     worker: WorkerServer<WorkerConnection>,
     worker_connection: WorkerConnection,
     turns: Arc<Semaphore>,
+    channels: Arc<Semaphore>,
+    /// This connection's place among those of HTTP/2, from its first request on.
+    channel: OnceLock<OwnedSemaphorePermit>,
     /// A request for a proxy has come over this connection.
     proxied: AtomicBool,
 }
 
 impl Routes {
     /// `turns` are shared by all connections of a component: whatever a request holds in the
-    /// broker's memory is held as often as there are turns, and no more.
+    /// broker's memory is held as often as there are turns, and no more. `channels` are how many of
+    /// them may speak HTTP/2, whose requests may send ahead of their turns.
     pub(super) fn new(
         connection: Connection,
         worker: WorkerConnection,
         turns: Arc<Semaphore>,
+        channels: Arc<Semaphore>,
     ) -> Self {
         Self {
             capabilities: CapabilitiesServer::new(connection.clone())
@@ -63,6 +68,8 @@ impl Routes {
             connection,
             worker_connection: worker,
             turns,
+            channels,
+            channel: OnceLock::new(),
             proxied: AtomicBool::new(false),
         }
     }
@@ -89,6 +96,9 @@ impl Routes {
     /// Waits for a turn, and keeps it until the reply is sent. A worker's stream lives as
     /// long as the worker and takes none.
     async fn in_turn(&self, request: Request<Incoming>) -> Response<InTurn> {
+        if !self.has_channel(&request) {
+            return too_many_channels(&request).map(InTurn::free);
+        }
         // First, whatever its path is: it is a path of the host that the request names.
         // What is proxied streams for as long as it likes, holds little memory, and has places of its own.
         if proxy::is_proxied(&request) {
@@ -107,6 +117,20 @@ impl Routes {
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
         let response = self.dispatch(request).await;
         response.map(|body| InTurn { body, _turn: turn })
+    }
+
+    /// A worker needs none: its own component must not be able to keep it out.
+    fn has_channel<B>(&self, request: &Request<B>) -> bool {
+        if request.version() != Version::HTTP_2
+            || request.uri().path().starts_with(WORKER)
+            || self.channel.get().is_some()
+        {
+            return true;
+        }
+        let place = Arc::clone(&self.channels).try_acquire_owned();
+        place
+            .map(|place| self.channel.get_or_init(|| place))
+            .is_ok()
     }
 
     async fn dispatch(&self, request: Request<Incoming>) -> Response<Body> {
@@ -180,6 +204,16 @@ impl http_body::Body for InTurn {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+fn too_many_channels<B>(request: &Request<B>) -> Response<Body> {
+    let status = Status::resource_exhausted(
+        "this component has as many HTTP/2 connections open as it may; one carries many requests at once",
+    );
+    match is_grpc(request) {
+        true => status.into_http(),
+        false => boxed(connect::error(&status)),
     }
 }
 
