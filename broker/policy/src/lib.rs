@@ -5,6 +5,7 @@
 //! [`Permit`], which nothing outside this crate can make, or a [`Denial`].
 
 pub mod addresses;
+pub mod calendar;
 mod capability;
 mod compile;
 mod conditions;
