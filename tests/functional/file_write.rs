@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
 };
 
@@ -88,7 +88,8 @@ fn replacing_a_file_keeps_its_mode_and_never_shows_half_of_it() {
         .home()
         .file("writes/atomic/atomic.txt", "a".repeat(100_000));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let before = fs::metadata(&path).unwrap().ino();
+    // While it is open its number is not given to another file.
+    let mut first = fs::File::open(&path).unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -110,7 +111,11 @@ fn replacing_a_file_keeps_its_mode_and_never_shows_half_of_it() {
         }
     });
     let after = fs::metadata(&path).unwrap();
+    let before = first.metadata().unwrap().ino();
     assert_ne!(after.ino(), before, "it was written in place");
+    let mut untouched = String::new();
+    first.read_to_string(&mut untouched).unwrap();
+    assert!(untouched == "a".repeat(100_000), "it was written in place");
     assert_eq!(after.mode() & 0o777, 0o640);
     let left: Vec<_> = fs::read_dir(world.data("writes/atomic"))
         .unwrap()

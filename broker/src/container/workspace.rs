@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use rumi_policy::PackId;
@@ -18,6 +19,9 @@ use super::{build_output::plain, mounts};
 
 /// Smaller ones have no room for the file system's own tables.
 const SMALLEST: u64 = 4 << 20;
+/// How long another mount namespace may go on holding an area that was unmounted here; whoever starts a container has all
+/// mounts for a moment.
+const HELD: Duration = Duration::from_secs(10);
 /// Where the tools of the file system lie, whatever PATH the broker was given.
 const TOOLS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -55,6 +59,17 @@ pub enum WorkspaceError {
     Occupied {
         /// Which directory.
         path: PathBuf,
+    },
+    /// It is mounted somewhere else; enlarging it now would damage it.
+    #[error(
+        "`{path}` cannot be enlarged while another mount namespace still has it mounted; remedy: end the process that `grep -l {} /proc/[0-9]*/mountinfo` names, and start the pack again",
+        .mounted.display()
+    )]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// Where it was mounted.
+        mounted: PathBuf,
     },
     /// The mount table cannot be read.
     #[error(transparent)]
@@ -144,7 +159,7 @@ impl Workspaces {
             }
             make(image, bytes).await?;
         } else {
-            enlarge(image, bytes).await?;
+            enlarge(image, point, bytes).await?;
         }
         let (from, to) = (image.as_os_str(), point.as_os_str());
         let options = "loop,nosuid,nodev,noatime".as_ref();
@@ -215,10 +230,17 @@ async fn make(image: &Path, bytes: u64) -> Result<(), WorkspaceError> {
     Ok(())
 }
 
-async fn enlarge(image: &Path, bytes: u64) -> Result<(), WorkspaceError> {
+async fn enlarge(image: &Path, point: &Path, bytes: u64) -> Result<(), WorkspaceError> {
     let size = fs::metadata(image).map_err(failed("look at", image))?.len();
     if size >= bytes {
         return Ok(());
+    }
+    // The kernel would go on with the tables of before, and with the old size.
+    if tokio::time::timeout(HELD, let_go(image)).await.is_err() {
+        return Err(WorkspaceError::Held {
+            path: image.to_owned(),
+            mounted: point.to_owned(),
+        });
     }
     let file = fs::File::options()
         .write(true)
@@ -236,6 +258,20 @@ async fn enlarge(image: &Path, bytes: u64) -> Result<(), WorkspaceError> {
         tracing::info!(%error, "the work area was checked");
     }
     tool("resize2fs", image, &[image.as_os_str()]).await
+}
+
+/// Waits until no loop device has the file.
+async fn let_go(image: &Path) {
+    let image = fs::canonicalize(image).unwrap_or_else(|_| image.to_owned());
+    let is_held = || {
+        let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        devices
+            .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok())
+            .any(|file| Path::new(file.trim_end()) == image)
+    };
+    while is_held() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn tool(
@@ -297,6 +333,38 @@ mod tests {
         assert!(!area.path.join("kept").exists());
         areas.prepare(&pack, 200_000, 64 << 20).await.unwrap();
         assert_eq!(fs::read_to_string(area.path.join("kept")).unwrap(), "yes");
+        fs::write(area.path.join("large"), vec![1; 16 << 20]).unwrap();
+        areas.release(&pack).unwrap();
+    }
+
+    /// Whoever starts a container copies all mounts and keeps them for a moment.
+    #[tokio::test]
+    async fn an_area_that_another_namespace_holds_is_enlarged_once_it_lets_go() {
+        let home = tempfile::tempdir().unwrap();
+        let areas = Workspaces::new(home.path().into(), false);
+        let pack: PackId = "p".parse().unwrap();
+        let area = areas.prepare(&pack, 200_000, 8 << 20).await.unwrap();
+        let mut holder = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c"])
+            .arg("echo held; sleep 1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0; 5];
+        let stdout = holder.stdout.as_mut().unwrap();
+        io::Read::read_exact(stdout, &mut said).unwrap();
+        areas.release(&pack).unwrap();
+        assert!(
+            !mounts::table()
+                .unwrap()
+                .iter()
+                .any(|line| line.point == area.path)
+        );
+        areas.prepare(&pack, 200_000, 64 << 20).await.unwrap();
+        assert!(
+            holder.try_wait().unwrap().is_some(),
+            "it was enlarged under its holder"
+        );
         fs::write(area.path.join("large"), vec![1; 16 << 20]).unwrap();
         areas.release(&pack).unwrap();
     }
