@@ -184,11 +184,11 @@ impl Pool {
     }
 
     /// Takes over a container from a broker that crashed, perhaps in the middle of a call: what
-    /// that call left in /tmp is deleted before the next begins.
+    /// that call left in /tmp is deleted before the next begins. Its worker may be back already, or come later.
     pub fn take_over(&self) {
         // What lies in the /tmp of a service is in use.
         if !self.spec.service {
-            self.state().wiping = Some(0);
+            self.wipe(&mut self.state());
         }
     }
 
@@ -388,5 +388,50 @@ impl Pool {
         drop(state);
         drop(gone);
         self.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Arc<Pool> {
+        Pool::new(ToolSpec {
+            component: "p:tool:t".parse().unwrap(),
+            interpreter: String::new(),
+            entry: String::new(),
+            timeout: Duration::ZERO,
+            memory_bytes: 0,
+            pids: 0,
+            output_bytes: 0,
+            spares: 0,
+            service: false,
+        })
+    }
+
+    /// The wipe that a worker is told of, which it then confirms.
+    fn confirm_wipe(pool: &Pool, told: &mut mpsc::Receiver<Result<v1::WorkerCommand, Status>>) {
+        let said = told.try_recv().expect("it is told").unwrap();
+        let Some(Command::Wipe(wipe)) = said.command else {
+            panic!("{said:?}");
+        };
+        assert!(pool.state().wiping.is_some());
+        pool.wiped(wipe.wipe_id);
+        assert!(pool.state().wiping.is_none());
+    }
+
+    #[test]
+    fn a_pool_that_is_taken_over_is_wiped_whether_its_worker_is_back_before_or_after() {
+        let before = pool();
+        let (commands, mut told) = mpsc::channel(8);
+        let _attachment = before.attached(commands, "0");
+        before.take_over();
+        confirm_wipe(&before, &mut told);
+
+        let after = pool();
+        after.take_over();
+        let (commands, mut told) = mpsc::channel(8);
+        let _attachment = after.attached(commands, "0");
+        confirm_wipe(&after, &mut told);
     }
 }
