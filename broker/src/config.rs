@@ -3,6 +3,8 @@
 //! The shapes here and `docker/config.schema.json` say the same; a test compares the shipped
 //! file with the defaults below.
 
+mod exec;
+mod validation;
 mod values;
 
 use std::{
@@ -14,6 +16,8 @@ use std::{
 use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use exec::ExecSettings;
+pub use validation::{Exemptions, ValidationSettings};
 pub use values::{
     ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Questions, Resolver, Spares, Tunnels,
     WaitingRequests,
@@ -47,6 +51,8 @@ pub struct Config {
     pub start: StartSettings,
     /// Requests that wait for the admin.
     pub approvals: ApprovalSettings,
+    /// Code that somebody just wrote.
+    pub exec: ExecSettings,
 }
 
 /// Limits of a pack's container; a manifest may ask for less, never for more.
@@ -448,6 +454,16 @@ mod tests {
                 "not an absolute path",
             ),
             ("{\"build\": {\"pip\": []}}", "line 1", "at least one word"),
+            (
+                "{\"exec\": {\"validation\": {\"rules\": [\"syntax\"]}}}",
+                "line 1",
+                "`syntax` is not a rule that is switched on and off",
+            ),
+            (
+                "{\"exec\": {\"validation\": {\"python\": {\"imports\": [\"a b\"]}}}}",
+                "line 1",
+                "`a b` is not a name",
+            ),
             ("{", "line 1", "EOF"),
             ("", "line 1", "EOF"),
         ];

@@ -31,6 +31,7 @@ mod throttle;
 mod trust;
 pub mod untrusted;
 mod usage;
+pub mod vetting;
 mod watch;
 mod workers;
 
