@@ -4,6 +4,7 @@
 //! file with the defaults below.
 
 mod exec;
+mod runners;
 mod validation;
 mod values;
 
@@ -17,6 +18,7 @@ use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use exec::ExecSettings;
+pub use runners::{EnvironmentError, PythonDefaults, Runners};
 pub use validation::{Exemptions, ValidationSettings};
 pub use values::{
     ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Questions, Resolver, Spares, Tunnels,
@@ -35,6 +37,11 @@ pub struct Config {
     pub workspace: WorkspaceSettings,
     /// Limits of one tool call where the manifest names none.
     pub tool: ToolSettings,
+    /// What runs tools, beside the broker's own runners.
+    pub runners: Runners,
+    /// What the broker's environment says of tools in Python.
+    #[serde(skip)]
+    pub python: PythonDefaults,
     /// Limits of the container of one terminal command.
     pub terminal: TerminalSettings,
     /// Requests to the network.

@@ -21,7 +21,7 @@ use crate::{
     approval::Approvals,
     args::Args,
     broker::{Broker, Parts},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, EnvironmentError, PythonDefaults},
     container::{Engine, EngineError, Instance, Programs, UidError, Uids, Workspaces},
     control::{self, ControlError, ControlService},
     custom,
@@ -83,6 +83,9 @@ pub enum DaemonError {
     /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The environment cannot be used.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// The audit log refuses to open.
     #[error(transparent)]
     Audit(#[from] rumi_audit::OpenError),
@@ -262,7 +265,8 @@ async fn assemble(
     layout: Layout,
     runtimes: Runtimes<'_>,
 ) -> Result<Arc<Broker>, DaemonError> {
-    let config = Config::load(&layout.config())?;
+    let mut config = Config::load(&layout.config())?;
+    config.python = PythonDefaults::read(|name| std::env::var_os(name))?;
     let guest = guest(args)?;
     let options = LogOptions {
         durability: config.audit.durability.into(),

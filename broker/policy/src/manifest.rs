@@ -1,11 +1,15 @@
 //! `pack.json`: what a pack says of itself.
 
+mod component;
+
 use crate::grant::{Permissions, Wish};
 use crate::ids::{ComponentId, PackId};
 use crate::json::{Fields, JsonError, Node};
 use crate::path::RelPath;
 use crate::set::MAX_FILE_BYTES;
 use crate::spelling::excerpt;
+
+pub use component::{ComponentManifest, Runner, RunnerName};
 
 /// A pack's manifest. Everything in it was written by somebody nobody vouches for.
 #[derive(Clone, Debug)]
@@ -81,47 +85,6 @@ pub struct PackLimits {
     pub workspace_mb: Option<u32>,
 }
 
-#[derive(Clone, Debug)]
-pub struct ComponentManifest {
-    pub id: ComponentId,
-    pub name: String,
-    pub runner: Runner,
-    pub entry: RelPath,
-    pub description: String,
-    /// JSON Schema of the arguments.
-    pub schema: Option<serde_json::Value>,
-    pub timeout_ms: Option<u64>,
-    pub memory_mb: Option<u32>,
-}
-
-/// What runs a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runner {
-    Python,
-}
-
-impl Runner {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Python => "python",
-        }
-    }
-}
-
-impl std::str::FromStr for Runner {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "python" | "py" => Ok(Self::Python),
-            other => Err(format!(
-                "the runner `{}` is not known; use `python`",
-                excerpt(other)
-            )),
-        }
-    }
-}
-
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`pack.json`{}{}: {message}", self.at_line(), self.at_field())]
@@ -173,7 +136,7 @@ impl Manifest {
         let id: PackId = fields.parsed("id")?;
         let version = line(&mut fields, "version", 64)?;
         let description = line(&mut fields, "description", 1000)?;
-        let base = fields.parsed_or_default("base")?;
+        let base = fields.parsed_if_present("base")?;
         let requirements = read_requirements(&mut fields)?;
         let limits = read_limits(&mut fields)?;
         let components = read_components(&mut fields, &id)?;
@@ -183,12 +146,22 @@ impl Manifest {
             id,
             version,
             description,
-            base,
+            base: base.unwrap_or_else(|| usual_base(&components)),
             requirements,
             limits,
             components,
             requests,
         })
+    }
+}
+
+/// What the components need, where the pack does not say it.
+fn usual_base(components: &[ComponentManifest]) -> Base {
+    let needs_node = |component: &ComponentManifest| component.runner == Runner::JavaScript;
+    if components.iter().any(needs_node) {
+        Base::Node
+    } else {
+        Base::Base
     }
 }
 
@@ -308,7 +281,7 @@ fn read_components(
     let mut components: Vec<ComponentManifest> = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let mut inner = Fields::open(format!("components[{index}]"), item)?;
-        let component = read_component(&mut inner)?;
+        let component = component::read(&mut inner)?;
         if component.id.pack_str() != pack.as_str() {
             let message = format!(
                 "`{}` does not begin with the pack's id `{pack}`",
@@ -323,35 +296,6 @@ fn read_components(
         components.push(component);
     }
     Ok(components)
-}
-
-fn read_component(fields: &mut Fields) -> Result<ComponentManifest, JsonError> {
-    let schema = match fields.take("schema") {
-        None => None,
-        Some(node @ Node::Object(_)) => Some(node.into_value()),
-        Some(other) => {
-            let message = format!("this must be a JSON Schema, not {}", other.kind());
-            return Err(fields.error("schema", message));
-        }
-    };
-    let runner: Runner = fields.parsed("runner")?;
-    let entry: RelPath = fields.parsed("entry")?;
-    if !entry.as_str().ends_with(".py") {
-        return Err(fields.error(
-            "entry",
-            format!("`{entry}` must end in `.py` for this runner"),
-        ));
-    }
-    Ok(ComponentManifest {
-        id: fields.parsed("id")?,
-        name: line(fields, "name", 100)?,
-        runner,
-        entry,
-        description: line(fields, "description", 1000)?,
-        schema,
-        timeout_ms: fields.number("timeout_ms", 86_400_000)?,
-        memory_mb: fields.small_number("memory_mb", 1 << 20)?,
-    })
 }
 
 fn read_requests(

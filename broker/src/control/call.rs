@@ -80,7 +80,7 @@ impl ControlService {
         let timeout =
             (request.timeout_ms > 0).then(|| Duration::from_millis(u64::from(request.timeout_ms)));
         let report = pool.call(Arc::clone(&invocation), args, timeout).await;
-        let argv = [pool.spec().interpreter.clone(), pool.spec().entry.clone()];
+        let argv = pool.spec().argv();
         self.packs.broker().executions().write(&Execution {
             container_id: &container,
             component: component.as_str(),

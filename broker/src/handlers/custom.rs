@@ -213,7 +213,7 @@ fn note(context: Context<'_>, live: &Live, report: &CallReport) {
     context.broker.executions().write(&Execution {
         container_id: &live.container,
         component: live.pool.component().as_str(),
-        argv: &[spec.interpreter.clone(), spec.entry.clone()],
+        argv: &spec.argv(),
         duration: report.duration,
         exit_code: None,
         truncated: report.truncated,

@@ -1,10 +1,10 @@
 //! Reads a pack from its directory, once, and checks what a manifest alone cannot know.
 
-use std::{collections::HashMap, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs, io, path::Path, sync::Arc};
 
 use rumi_policy::{
-    ComponentId, Kind, PackId,
-    manifest::{ComponentManifest, Manifest, ManifestError, Requirements},
+    ComponentId, PackId,
+    manifest::{Base, Manifest, ManifestError, Runner},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -13,24 +13,14 @@ use super::{
     start::StartError,
 };
 use crate::{
-    config::{BuildSettings, Config},
+    config::BuildSettings,
     container::{Blueprint, BuildError, BuildRequest, Context, ContextError},
-    workers::ToolSpec,
 };
 
-/// Where a pack's code lies inside its container.
-const CODE: &str = "/opt/pack";
-/// The interpreter of packs without requirements of their own.
-const SYSTEM_PYTHON: &str = "/usr/bin/python3.11";
-/// The interpreter of packs with requirements.
-const VENV_PYTHON: &str = "/opt/venv/bin/python";
 /// What a pack says of itself.
 const MANIFEST: &str = "pack.json";
 /// A component's socket must fit the 107 bytes of a socket's path inside the container.
 const LONGEST_COMPONENT: usize = 90;
-/// Processes and threads of one call, unless the pack may have fewer.
-const CALL_PIDS: u32 = 64;
-
 /// What a pack is to those who call it.
 #[derive(Debug)]
 pub struct Pack {
@@ -128,6 +118,30 @@ pub enum LoadError {
         /// What is wrong with it.
         message: String,
     },
+    /// Nobody configured such a runner.
+    #[error(
+        "docker/packs/{pack}/pack.json: `runner` of `{component}` is `{runner}`, which is not known; known are {known}; remedy: use one of them, or add it to `runners` in docker/config.json and start the broker anew"
+    )]
+    Runner {
+        /// The pack.
+        pack: PackId,
+        /// The component.
+        component: ComponentId,
+        /// What the manifest names.
+        runner: String,
+        /// What there is.
+        known: String,
+    },
+    /// Its image has no Node.js.
+    #[error(
+        "docker/packs/{pack}/pack.json: `{component}` is written in JavaScript, and `base` names an image without Node.js; remedy: \"base\": \"node\", or leave `base` out"
+    )]
+    NoNode {
+        /// The pack.
+        pack: PackId,
+        /// The component.
+        component: ComponentId,
+    },
     /// Nothing would run.
     #[error("docker/packs/{pack}/pack.json: `components` is empty; a pack needs at least one")]
     Empty {
@@ -175,6 +189,16 @@ impl Source {
             requirements: &pack.manifest.requirements,
         };
         let blueprint = Blueprint::read(request, settings)?;
+        // Its own Dockerfile may bring a Node.js that nobody here knows of.
+        if pack.manifest.base != Base::Node && blueprint.instructions().next().is_none() {
+            let mut components = pack.manifest.components.iter();
+            if let Some(component) = components.find(|one| one.runner == Runner::JavaScript) {
+                return Err(StartError::Load(LoadError::NoNode {
+                    pack: id.clone(),
+                    component: component.id.clone(),
+                }));
+            }
+        }
         Ok(Self {
             pack: Arc::new(pack),
             manifest: text,
@@ -264,43 +288,5 @@ impl Pack {
         }
         // What was checked is what is sent: duplicate keys of the text do not survive.
         serde_json::value::to_raw_value(&value).map_err(ArgumentsError::NotJson)
-    }
-
-    /// What the pool of a component must know.
-    #[must_use]
-    pub fn tool(&self, component: &ComponentManifest, config: &Config) -> ToolSpec {
-        let interpreter = match self.manifest.requirements {
-            Requirements::None => SYSTEM_PYTHON,
-            Requirements::File(_) | Requirements::Lines(_) => VENV_PYTHON,
-        };
-        let memory_bytes = component
-            .memory_mb
-            .map_or(config.tool.memory_mb.get() << 20, |mb| u64::from(mb) << 20);
-        let pids = self
-            .manifest
-            .limits
-            .pids
-            .map_or(config.pack.pids.get(), |asked| {
-                asked.min(config.pack.pids.get())
-            })
-            .min(CALL_PIDS);
-        let service = component.id.kind() == Kind::Service;
-        ToolSpec {
-            component: component.id.clone(),
-            interpreter: interpreter.to_owned(),
-            entry: format!("{CODE}/{}", component.entry),
-            timeout: Duration::from_millis(
-                component.timeout_ms.unwrap_or(config.tool.timeout_ms.get()),
-            ),
-            memory_bytes,
-            pids: u64::from(pids),
-            output_bytes: config.tool.max_output.bytes(),
-            spares: if service {
-                0
-            } else {
-                usize::from(config.tool.spares.get()).max(1)
-            },
-            service,
-        }
     }
 }

@@ -8,6 +8,7 @@ mod names;
 mod schema;
 mod staff;
 mod start;
+mod tool;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -23,7 +23,7 @@ use crate::{
     filesystem::{Asker, Mounted},
     server::{Listener, ListenerError},
     trust::BundleError,
-    workers::Pool,
+    workers::{Pool, Program},
 };
 
 /// How long workers may take to attach.
@@ -97,6 +97,18 @@ pub enum StartError {
         /// The pack.
         pack: PackId,
     },
+    /// A tool's interpreter is missing, or too old.
+    #[error("`{component}` cannot run: `{setting}` names `{interpreter}`: {message}")]
+    Interpreter {
+        /// Whose it is.
+        component: rumi_policy::ComponentId,
+        /// What names it.
+        setting: &'static str,
+        /// Its path inside the container.
+        interpreter: String,
+        /// What became of it.
+        message: String,
+    },
     /// The workers did not come.
     #[error("the workers of `{pack}` did not attach within {seconds} s; see: packctl logs {pack}")]
     NotAttached {
@@ -119,6 +131,9 @@ impl StartError {
                 "correct pack.json; docker/packs/pack.schema.json says what may stand there"
                     .to_owned()
             }
+            Self::Interpreter { setting, .. } => format!(
+                "let `{setting}` name Python 3.7 or later in the pack's image, or leave it out for the image's own"
+            ),
             Self::Build(BuildError::Failed { .. }) => {
                 "correct what the last lines name, then build the pack again".to_owned()
             }
@@ -268,6 +283,7 @@ impl Packs {
         });
         self.staff(&running, &pools).await?;
         attached(&manifest.id, &pools).await?;
+        interpreters_work(&pools).await?;
         Ok(running)
     }
 
@@ -289,7 +305,7 @@ impl Packs {
             })?;
             broker.bundles().write(id, &broker.policy().current().set)?;
             self.name_commands(id);
-            let pool = Pool::new(pack.tool(component, broker.config()));
+            let pool = Pool::new(pack.tool(component, broker.config())?);
             let tunnels = broker.config().network.tunnels;
             let identity = Arc::new(Identity::new(id.clone(), pack.manifest.base, tunnels));
             listeners.push(Listener::serve(
@@ -378,7 +394,13 @@ impl Packs {
     pub async fn read(&self, id: &PackId) -> Result<Arc<Source>, StartError> {
         let (broker, id) = (Arc::clone(&self.broker), id.clone());
         let packs = broker.layout().packs_of(&id);
-        let read = move || Source::read(&packs, &id, &broker.config().build);
+        let read = move || {
+            let source = Source::read(&packs, &id, &broker.config().build)?;
+            for component in &source.pack.manifest.components {
+                source.pack.tool(component, broker.config())?;
+            }
+            Ok(source)
+        };
         let whole = tokio::task::spawn_blocking(read).await;
         whole
             .unwrap_or_else(|error| Err(interrupted(error)))
@@ -453,6 +475,32 @@ pub(super) fn cgroup_of(running: &Running) -> Result<ContainerCgroup, StartError
         pack: running.pack.clone(),
     })?;
     Ok(ContainerCgroup::of_init(pid)?)
+}
+
+/// An interpreter that somebody named may be missing or too old, which is better heard now than
+/// from the first call.
+async fn interpreters_work(
+    pools: &HashMap<rumi_policy::ComponentId, Arc<Pool>>,
+) -> Result<(), StartError> {
+    for pool in pools.values().filter(|pool| !pool.spec().service) {
+        let Program::Python {
+            interpreter,
+            named_by: Some(setting),
+        } = &pool.spec().program
+        else {
+            continue;
+        };
+        // One that says nothing for so long is left to the calls, which say it again.
+        if let Ok(Err(message)) = tokio::time::timeout(ATTACH, pool.first_spare()).await {
+            return Err(StartError::Interpreter {
+                component: pool.component().clone(),
+                setting,
+                interpreter: interpreter.clone(),
+                message,
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn attached(

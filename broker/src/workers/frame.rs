@@ -1,5 +1,8 @@
 //! The frames of a spare: four bytes of length, big-endian, then JSON.
 
+use std::collections::BTreeMap;
+
+use super::spec::CommandStart;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -14,6 +17,14 @@ pub(super) enum ToSpare<'a> {
     /// The spare is in its cgroup now and may load foreign code.
     Prepare {
         entry: &'a str,
+        /// The command line, where the guest keeps the program.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<&'a [String]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start: Option<CommandStart>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        working_dir: Option<&'a str>,
+        env: BTreeMap<&'a str, &'a str>,
         component_id: &'a str,
         limits: SpareLimits,
     },

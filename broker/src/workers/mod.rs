@@ -7,7 +7,9 @@ mod frame;
 mod lending;
 mod pool;
 mod spare;
+mod spec;
 
 pub use attach::WorkerConnection;
 pub use call::CallReport;
-pub use pool::{Pool, ToolSpec};
+pub use pool::Pool;
+pub use spec::{CommandStart, Program, ToolSpec};

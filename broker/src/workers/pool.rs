@@ -16,7 +16,11 @@ use rumi_proto::v1::{self, worker_command::Command};
 use tokio::sync::{Notify, mpsc};
 use tonic::Status;
 
-use super::{attach::command, spare::Spare};
+use super::{
+    attach::command,
+    spare::Spare,
+    spec::{Program, ToolSpec},
+};
 use crate::{
     caller::{Behalf, CallSlot, Running},
     container::{CALL_PREFIX, ContainerCgroup},
@@ -30,29 +34,6 @@ fn groups_of(pid: u32) -> io::Result<String> {
     let mut groups = String::with_capacity(2_048);
     File::open(format!("/proc/{pid}/cgroup"))?.read_to_string(&mut groups)?;
     Ok(groups)
-}
-
-/// All that a pool must know of its tool.
-#[derive(Debug, Clone)]
-pub struct ToolSpec {
-    /// Whose spares these are.
-    pub component: ComponentId,
-    /// Absolute path of the interpreter inside the container.
-    pub interpreter: String,
-    /// Absolute path of the tool's file inside the container.
-    pub entry: String,
-    /// Time for one call.
-    pub timeout: Duration,
-    /// Memory for one call, in bytes.
-    pub memory_bytes: u64,
-    /// Processes and threads for one call.
-    pub pids: u64,
-    /// Bytes kept of stdout and of stderr of one call.
-    pub output_bytes: u64,
-    /// Processes kept warm for the next calls; none for a service.
-    pub spares: usize,
-    /// It runs for as long as its container, instead of being called.
-    pub service: bool,
 }
 
 /// A component's pool.
@@ -217,6 +198,28 @@ impl Pool {
         }
     }
 
+    /// Resolves when the first spare is there, or could not be made.
+    ///
+    /// # Errors
+    /// Why it could not be made.
+    pub async fn first_spare(&self) -> Result<(), String> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let state = self.state();
+                if let Some(message) = &state.last_failure {
+                    return Err(message.clone());
+                }
+                if !state.ready.is_empty() {
+                    return Ok(());
+                }
+            }
+            changed.await;
+        }
+    }
+
     /// Resolves when no worker is attached, or the container is gone.
     pub async fn wait_detached(&self) {
         loop {
@@ -264,11 +267,19 @@ impl Pool {
     }
 
     pub(super) fn configure(&self) -> v1::Configure {
+        let spec = &self.spec;
+        let (runner, interpreter, command) = match &spec.program {
+            Program::Python { interpreter, .. } => ("python", interpreter.clone(), Vec::new()),
+            Program::Command { argv, .. } => ("command", String::new(), argv.clone()),
+        };
         v1::Configure {
-            component_id: self.spec.component.to_string(),
-            runner: "python".to_owned(),
-            interpreter: self.spec.interpreter.clone(),
-            entry: self.spec.entry.clone(),
+            component_id: spec.component.to_string(),
+            runner: runner.to_owned(),
+            interpreter,
+            entry: spec.entry.clone(),
+            command,
+            working_dir: spec.working_dir.clone().unwrap_or_default(),
+            env: spec.env.iter().cloned().collect(),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::{
     frame::{self, FrameError, FromSpare, SpareLimits, SpareSays, ToSpare, ToolError},
-    pool::ToolSpec,
+    spec::{Program, ToolSpec},
 };
 use crate::{
     caller::CallSlot,
@@ -60,8 +60,20 @@ impl Spare {
         slot: Arc<CallSlot>,
         spec: &ToolSpec,
     ) -> Result<Self, FrameError> {
+        let (command, start) = match &spec.program {
+            Program::Python { .. } => (None, None),
+            Program::Command { argv, start } => (Some(argv.as_slice()), Some(*start)),
+        };
         let prepare = ToSpare::Prepare {
             entry: &spec.entry,
+            command,
+            start,
+            working_dir: spec.working_dir.as_deref(),
+            env: spec
+                .env
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
             component_id: spec.component.as_str(),
             limits: SpareLimits {
                 output_bytes: spec.output_bytes,

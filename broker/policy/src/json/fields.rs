@@ -147,16 +147,17 @@ impl Fields {
     }
 
     /// Like [`Self::parsed`], where the key may be absent.
-    pub(crate) fn parsed_or_default<T>(&mut self, key: &'static str) -> Result<T, JsonError>
+    pub(crate) fn parsed_if_present<T>(&mut self, key: &'static str) -> Result<Option<T>, JsonError>
     where
-        T: FromStr + Default,
+        T: FromStr,
         T::Err: std::fmt::Display,
     {
         let Some(node) = self.take(key) else {
-            return Ok(T::default());
+            return Ok(None);
         };
         let text = self.text(key, node)?;
         text.parse()
+            .map(Some)
             .map_err(|error: T::Err| self.error(key, error.to_string()))
     }
 

@@ -34,7 +34,7 @@ fn a_full_manifest() {
     };
     assert_eq!(
         (
-            sum.runner,
+            sum.runner.clone(),
             sum.entry.as_str(),
             sum.timeout_ms,
             sum.memory_mb
@@ -69,6 +69,40 @@ fn a_full_manifest() {
         Manifest::parse(with_file.as_bytes()).unwrap().requirements,
         Requirements::File(_)
     ));
+}
+
+#[test]
+fn each_runner_has_its_files_and_settings() {
+    let with = |component: &str| {
+        let text = SMALL.replacen(r#""runner": "python", "entry": "t.py""#, component, 1);
+        Manifest::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{component}: {error}"))
+    };
+    let named = |text: &str| Runner::Configured(text.parse().unwrap());
+    for (runner, entry, expected, base) in [
+        ("py", "t.py", Runner::Python, Base::Base),
+        ("javascript", "t.mjs", Runner::JavaScript, Base::Node),
+        ("js", "t.js", Runner::JavaScript, Base::Node),
+        ("bash", "bin/t.sh", Runner::Bash, Base::Base),
+        ("ruby-3", "anything", named("ruby-3"), Base::Base),
+    ] {
+        let manifest = with(&format!(r#""runner": "{runner}", "entry": "{entry}""#));
+        assert_eq!(manifest.components[0].runner, expected);
+        assert_eq!(manifest.base, base, "{runner}");
+    }
+    let settings = r#""runner": "python", "entry": "t.py", "python_path": "/opt/pack/env/bin/python",
+        "working_dir": "/workspace/in", "env": {"TZ": "UTC", "EMPTY": ""}"#;
+    let component = with(settings).components.remove(0);
+    assert_eq!(
+        component.python_path.unwrap().as_str(),
+        "/opt/pack/env/bin/python"
+    );
+    assert_eq!(component.working_dir.unwrap().as_str(), "/workspace/in");
+    let env: Vec<_> = component
+        .env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(env, [("TZ", "UTC"), ("EMPTY", "")]);
 }
 
 #[test]
@@ -178,8 +212,53 @@ fn faults_name_their_field() {
         ),
         (
             r#""runner": "python""#,
-            r#""runner": "bash""#,
+            r#""runner": "Ruby""#,
             "components[0].runner",
+        ),
+        (
+            r#""runner": "python""#,
+            r#""runner": "bash""#,
+            "components[0].entry",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "python_path": "python3.9""#,
+            "components[0].python_path",
+        ),
+        (
+            r#""runner": "python", "entry": "t.py""#,
+            r#""runner": "bash", "entry": "t.sh", "python_path": "/usr/bin/python3.9""#,
+            "components[0].python_path",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "working_dir": "/tmp/../etc""#,
+            "components[0].working_dir",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "env": ["A=1"]"#,
+            "components[0].env",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "env": {"A-B": "1"}"#,
+            "components[0].env.A-B",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "env": {"A": 1}"#,
+            "components[0].env.A",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "env": {"A": "a\u0000b"}"#,
+            "components[0].env.A",
+        ),
+        (
+            r#""entry": "t.py""#,
+            r#""entry": "t.py", "env": {"RUMI_SOCKET": "/tmp/x"}"#,
+            "components[0].env.RUMI_SOCKET",
         ),
         (
             r#""entry": "t.py""#,

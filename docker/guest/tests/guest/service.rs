@@ -33,6 +33,7 @@ async fn configure(attachment: &Attachment, entry: &Path) {
         runner: "python".to_owned(),
         interpreter: python(),
         entry: entry.to_str().unwrap().to_owned(),
+        ..Configure::default()
     };
     attachment.send(Command::Configure(configure)).await;
 }

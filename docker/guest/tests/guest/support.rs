@@ -51,6 +51,7 @@ impl Attachment {
             runner: "python".to_owned(),
             interpreter: interpreter.to_owned(),
             entry: "/opt/pack/tool.py".to_owned(),
+            ..Configure::default()
         }))
         .await;
     }

@@ -55,6 +55,21 @@ def load(entry, packages):
     return run
 
 
+def begin(prepare, packages):
+    """Gives the tool its variables and its directory, which its children have too, and loads it."""
+    os.environ.update(prepare.get("env") or {})
+    directory = prepare.get("working_dir")
+    if directory:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise OSError(
+                "`working_dir` is `%s`, which cannot be entered (%s); name a directory of the container in pack.json"
+                % (directory, error.strerror)
+            )
+    return load(prepare["entry"], packages)
+
+
 def show_traceback(capture, error):
     """The tool's author finds the traceback in stderr, without the runner's own lines."""
     frames = error.__traceback__
@@ -127,7 +142,7 @@ def serve(channel, abi, packages):
     # After the domain: Landlock binds the calling thread and those it starts later.
     capture = Capture(int(limits.get("output_bytes", 1048576)))
 
-    run, failure = attempt(lambda: load(prepare["entry"], packages), capture, last=False)
+    run, failure = attempt(lambda: begin(prepare, packages), capture, last=False)
     if failure is not None:
         end_output(capture)
         channel.send(frame_of(b"broken", b"error", encode(failure).encode("utf-8"), capture))
