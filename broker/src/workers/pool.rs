@@ -409,7 +409,12 @@ mod tests {
     fn pool() -> Arc<Pool> {
         Pool::new(ToolSpec {
             component: "p:tool:t".parse().unwrap(),
-            interpreter: String::new(),
+            program: Program::Python {
+                interpreter: String::new(),
+                named_by: None,
+            },
+            working_dir: None,
+            env: Vec::new(),
             entry: String::new(),
             timeout: Duration::ZERO,
             memory_bytes: 0,
