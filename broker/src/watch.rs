@@ -43,7 +43,7 @@ struct Watch {
     replaced: Arc<AtomicBool>,
 }
 
-/// Calls `read` on a thread of its own whenever something may have changed in one of the
+/// Calls `read` on a thread of its own, at once and whenever something may have changed in one of the
 /// directories. One that may be replaced needs its parent beside it.
 ///
 /// # Errors
@@ -130,6 +130,9 @@ impl Watch {
     }
 
     fn run(mut self, mut read: impl FnMut()) {
+        // Once before any event: what was changed since its reader read it last, and before it was
+        // watched, is no event.
+        read();
         loop {
             match self.events.recv_timeout(RESCAN) {
                 Ok(()) => self.settle(),
@@ -145,5 +148,20 @@ impl Watch {
     fn settle(&self) {
         let start = Instant::now();
         while start.elapsed() < STORM && self.events.recv_timeout(QUIET).is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_before_it_was_watched_is_read_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (told, read) = mpsc::channel();
+        let tell = move || told.send(()).unwrap_or_default();
+        start("test-watch", vec![directory.path().to_owned()], tell).unwrap();
+        // Without any event the next reading is half a minute away.
+        read.recv_timeout(RESCAN / 2).unwrap();
     }
 }

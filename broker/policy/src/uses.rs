@@ -12,6 +12,7 @@ use crate::stamp::UnixMillis;
 /// Seconds that are told apart. A minute that begins within a second touches one more than 60, and
 /// all that happened in any second it touches is counted: no minute ever has more uses than it may.
 const SECONDS: usize = 61;
+const MINUTE_MS: u64 = 60_000;
 
 /// The uses of one permission of one component. A use is a decision that allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,13 +107,25 @@ impl Uses {
         }
         Ok(Self {
             total: self.total.saturating_add(1),
-            latest: now.0,
+            latest: self.follows(now),
             seconds,
         })
     }
 
-    /// The seconds of the last minute, this one first. A clock that was put back makes the last
-    /// uses as if they were of now, so that none is forgotten and each is forgotten in the end.
+    /// The time of a use that comes now. Of two at once the later may be counted first, and a use
+    /// must not make those before it older than they are: so a clock that was put back by less than
+    /// a minute is taken to stand still.
+    fn follows(&self, now: UnixMillis) -> u64 {
+        let back = self.latest.saturating_sub(now.0);
+        if back < MINUTE_MS {
+            self.latest.max(now.0)
+        } else {
+            now.0
+        }
+    }
+
+    /// The seconds of the last minute, this one first. A clock that was put far back makes the
+    /// last uses as if they were of now, so that none is forgotten and each is forgotten in the end.
     fn seconds_before(&self, now: UnixMillis) -> Vec<u64> {
         let passed = (now.0 / 1000).saturating_sub(self.latest / 1000);
         let passed = usize::try_from(passed).unwrap_or(SECONDS).min(SECONDS);

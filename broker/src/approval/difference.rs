@@ -1,6 +1,6 @@
 //! What changed between two states of a pack, as a list that is complete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::facts::{Entry, Facts};
 
@@ -161,17 +161,24 @@ fn maps(
 /// Lines that came and went. Where only their order changed there are none, and the file that they
 /// stand in is among the files that changed.
 fn lines(subject: Subject, was: &[String], now: &[String]) -> Vec<Item> {
-    let mut left: Vec<&String> = was.iter().collect();
-    let mut added = Vec::new();
-    for line in now {
-        match left.iter().position(|other| *other == line) {
-            Some(at) => drop(left.remove(at)),
-            None => added.extend(Item::new(subject, line, None, Some(""))),
-        }
+    let added = beyond(now, was).filter_map(|line| Item::new(subject, line, None, Some("")));
+    let removed = beyond(was, now).filter_map(|line| Item::new(subject, line, Some(""), None));
+    added.chain(removed).collect()
+}
+
+/// The lines that others do not have, or not as often. A pack may have very many.
+fn beyond<'a>(lines: &'a [String], others: &'a [String]) -> impl Iterator<Item = &'a String> {
+    let mut known: HashMap<&String, usize> = HashMap::new();
+    for other in others {
+        *known.entry(other).or_default() += 1;
     }
-    let removed = left.into_iter();
-    let removed = removed.filter_map(|line| Item::new(subject, line, Some(""), None));
-    added.into_iter().chain(removed).collect()
+    lines.iter().filter(move |line| match known.get_mut(line) {
+        Some(times) if *times > 0 => {
+            *times -= 1;
+            false
+        }
+        _ => true,
+    })
 }
 
 fn files(was: &Facts, now: &Facts) -> Vec<Item> {
@@ -331,6 +338,23 @@ mod tests {
             ]
         );
         assert_eq!(said(&now, &now), [""; 0]);
+    }
+
+    #[test]
+    fn very_many_lines_are_compared_in_little_time() {
+        let lines = |from: usize| -> Vec<String> {
+            let numbers = from..from + 400_000;
+            numbers.map(|number| number.to_string()).collect()
+        };
+        let items = super::lines(Subject::Requirement, &lines(0), &lines(300_000));
+        assert_eq!(items.len(), 600_000);
+        let added = |item: &&Item| item.change == Change::Added;
+        assert_eq!(items.iter().filter(added).count(), 300_000);
+        let twice = |times: usize| vec!["same".to_owned(); times];
+        assert_eq!(
+            super::lines(Subject::Dockerfile, &twice(3), &twice(1)).len(),
+            2
+        );
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct DockerfileError {
     reason: String,
 }
 
+/// A pack chooses how large its file is, and each of its lines is held in memory more than once.
+const MAX_BYTES: usize = 256 << 10;
+
 const PLAIN: [&str; 8] = [
     "RUN",
     "ENV",
@@ -47,6 +50,12 @@ impl OwnDockerfile {
             line: line.saturating_add(1),
             reason: reason.to_owned(),
         };
+        if bytes.len() > MAX_BYTES {
+            return Err(refuse(
+                0,
+                "the file is larger than 256 KiB; remedy: COPY a script of the pack and RUN it",
+            ));
+        }
         let text = str::from_utf8(bytes)
             .map_err(|_| refuse(0, "the file is not UTF-8; remedy: save it as UTF-8"))?;
         let strange = |c: char| {
@@ -69,6 +78,13 @@ impl OwnDockerfile {
             if let Some(comment) = trimmed.strip_prefix('#') {
                 directive(comment).map_err(|reason| refuse(number, reason))?;
                 continue;
+            }
+            // Some builders take the lines that follow for a text, and others for instructions.
+            if trimmed.contains("<<") {
+                return Err(refuse(
+                    number,
+                    "`<<` begins a text that not every builder reads; remedy: COPY a file of the pack",
+                ));
             }
             if trimmed.ends_with("\\\\") || trimmed.ends_with('`') {
                 return Err(refuse(
@@ -241,11 +257,12 @@ fn directive(comment: &str) -> Result<(), &'static str> {
     }
 }
 
-/// An image made on this host: `rumi-NAME[:TAG]`.
+/// An image made on this host, to be built upon: `rumi-NAME[:TAG]`. Those of packs are their own.
 fn is_own_image(reference: &str) -> bool {
     let (name, tag) = reference.split_once(':').unwrap_or((reference, "latest"));
     name.strip_prefix("rumi-").is_some_and(|rest| {
         !rest.is_empty()
+            && rest != "pack"
             && rest
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -381,7 +398,14 @@ mod tests {
             ("FROM rumi-base\nRUN true \\\\\nADD http://x /", 2),
             ("FROM rumi-base\nRUN true\r\nADD x", 2),
             ("FROM rumi-base\n\u{a0}ADD http://x /", 2),
-            ("FROM rumi-base\nRUN cat <<E\nADD\nE", 3),
+            ("FROM rumi-base\nRUN cat <<E\nADD\nE", 2),
+            (
+                "FROM rumi-base\nRUN <<RUN\nFROM rumi-base AS x\nRUN\nCOPY --from=x /a /a",
+                2,
+            ),
+            ("FROM rumi-base\nRUN true \\\n <<-E", 3),
+            ("FROM rumi-pack:0123456789abcdef-other", 1),
+            ("FROM rumi-base\nFROM rumi-pack", 2),
             ("FROM rumi-base AS a b", 1),
             ("RUN true", 1),
             ("", 1),
@@ -396,6 +420,21 @@ mod tests {
                 Ok(own) => panic!("{text:?} was taken as {own:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_file_of_millions_of_lines_is_refused_unread() {
+        let of = |bytes: usize| {
+            let mut text = b"FROM rumi-base\n".to_vec();
+            text.resize(bytes, b'\n');
+            OwnDockerfile::parse(&text)
+        };
+        assert!(of(MAX_BYTES).is_ok());
+        let error = of(MAX_BYTES + 1).unwrap_err().to_string();
+        assert!(
+            error.contains("256 KiB") && error.contains("remedy"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! `requirements.txt`, read strictly: pip would take options from it that reach files of the
 //! host, other registries and source code, and it would fill in environment variables.
 
+/// A pack chooses how large its file is, and each of its lines is held in memory more than once. A
+/// thousand packages with all their hashes take less.
+const MAX_BYTES: usize = 1 << 20;
+
 /// A list of requirements in one spelling, fit to be handed to pip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Requirements {
@@ -20,10 +24,14 @@ pub struct RequirementError {
 impl Requirements {
     /// Reads the file.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, RequirementError> {
-        let text = str::from_utf8(bytes).map_err(|_| RequirementError {
+        let whole = |reason: &str| RequirementError {
             line: 1,
-            reason: "the file is not UTF-8".into(),
-        })?;
+            reason: reason.to_owned(),
+        };
+        if bytes.len() > MAX_BYTES {
+            return Err(whole("the file is larger than 1 MiB"));
+        }
+        let text = str::from_utf8(bytes).map_err(|_| whole("the file is not UTF-8"))?;
         let mut lines = Vec::new();
         for (number, logical) in logical_lines(text) {
             let refuse = |reason: String| RequirementError {
@@ -192,6 +200,13 @@ mod tests {
             )
         );
         assert_eq!(Requirements::parse(b"# nothing\n").unwrap().text(), "");
+    }
+
+    #[test]
+    fn a_file_of_millions_of_lines_is_refused_unread() {
+        assert!(Requirements::parse(&b"a\n".repeat(MAX_BYTES / 2)).is_ok());
+        let error = Requirements::parse(&vec![b'\n'; MAX_BYTES + 1]).unwrap_err();
+        assert!(error.to_string().contains("1 MiB"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod approve;
+mod expansion;
 mod limits;
 mod load;
 mod names;

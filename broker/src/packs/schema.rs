@@ -3,6 +3,8 @@
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use super::expansion;
+
 /// Problems of one set of arguments that are told.
 const TOLD: usize = 5;
 /// Bytes that a compiled pattern may take; a pack wrote it.
@@ -27,11 +29,13 @@ pub enum ArgumentsError {
 }
 
 impl Schema {
-    /// Compiles a schema that a pack wrote: patterns in linear time, nothing fetched.
+    /// Compiles a schema that a pack wrote: patterns in linear time, nothing fetched, and no more of
+    /// it than is looked through at once.
     ///
     /// # Errors
     /// When it is no schema.
     pub fn compile(schema: &Value) -> Result<Self, String> {
+        expansion::check(schema)?;
         jsonschema::options()
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
             .build(schema)
@@ -123,5 +127,18 @@ mod tests {
                 "{reference}"
             );
         }
+    }
+
+    #[test]
+    fn a_schema_cannot_refer_to_itself_a_million_times() {
+        let mut definitions = serde_json::Map::new();
+        for link in 0..40 {
+            let next = json!({"$ref": format!("#/$defs/d{}", link + 1)});
+            definitions.insert(format!("d{link}"), json!({"allOf": [next, next]}));
+        }
+        definitions.insert("d40".to_owned(), json!({"type": "object"}));
+        let schema = json!({"$defs": definitions, "$ref": "#/$defs/d0"});
+        let refused = Schema::compile(&schema).map(|schema| schema.check(&json!({})));
+        assert!(refused.unwrap_err().contains("places"));
     }
 }

@@ -341,6 +341,24 @@ fn a_clock_that_is_put_back_gives_no_use_and_locks_nobody_out_for_ever() {
     assert!(once_more(&again, &two, FROM + 61_000).is_ok());
 }
 
+/// Two threads ask the clock, and then count in the other order, again and again.
+#[test]
+fn uses_that_are_counted_out_of_order_do_not_grow_old() {
+    let most = 100;
+    let conditions = bounded(&format!(r#""rate_per_minute": {most}"#));
+    let mut uses = Uses::default();
+    let allowed = (0..10_000_u64)
+        .filter(|turn| {
+            let now = FROM + 2_000 * (turn % 2);
+            let more = once_more(&uses, &conditions, now);
+            more.map(|more| uses = more).is_ok()
+        })
+        .count();
+    assert_eq!(allowed, most);
+    assert!(once_more(&uses, &conditions, FROM + 60_000).is_err());
+    assert!(once_more(&uses, &conditions, FROM + 2_000 + 61_000).is_ok());
+}
+
 #[test]
 fn uses_survive_being_written_down_and_strange_ones_are_refused() {
     let often = bounded(r#""rate_per_minute": 1000000"#);
