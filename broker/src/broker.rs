@@ -109,7 +109,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// One connection more than a component may hold.
+    /// One connection more than a pack may hold.
     pub fn connections_refused(&self) {
         self.connections_refused.fetch_add(1, Ordering::Relaxed);
     }

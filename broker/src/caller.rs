@@ -10,10 +10,14 @@ use std::{
 
 use rumi_audit::Peer;
 use rumi_policy::{ComponentId, Permission, PermissionName, manifest::Base};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{config::Tunnels, outbound, presence::Presence, throttle::Throttle};
+use crate::{
+    outbound,
+    presence::Presence,
+    shares::{Place, Shares},
+    throttle::Throttle,
+};
 
 /// One call of a tool, as far as its requests must know it.
 #[derive(Debug)]
@@ -164,14 +168,6 @@ pub enum Behalf {
     Nobody,
 }
 
-/// Writes and fetches of a component under way at once, whether or not anybody waits for them still.
-const EFFECTS: usize = 32;
-/// Commands of a component under way at once: each has a container with memory and processors of its own.
-const COMMANDS: usize = 4;
-
-/// Terminals of a component that are open at once, those that wait for a place included.
-const SESSIONS: usize = 32;
-
 /// The component that asks, fixed for the life of a connection.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -187,30 +183,24 @@ pub struct Identity {
     component: ComponentId,
     base: Base,
     container: OnceLock<String>,
-    effects: Arc<Semaphore>,
-    commands: Arc<Semaphore>,
-    tunnels: Arc<Semaphore>,
+    shares: Shares,
     upstreams: Arc<outbound::Pool>,
     answers: outbound::Answers,
-    sessions: Arc<Semaphore>,
     refusals: Throttle,
 }
 
 impl Identity {
     /// Made once for each listener.
     #[must_use]
-    pub fn new(component: ComponentId, base: Base, tunnels: Tunnels) -> Self {
+    pub fn new(component: ComponentId, base: Base, shares: Shares) -> Self {
         Self {
             component,
             base,
-            tunnels: Arc::new(Semaphore::new(usize::from(tunnels.get()))),
+            shares,
             upstreams: Arc::default(),
             answers: outbound::Answers::default(),
             container: OnceLock::new(),
             refusals: Throttle::default(),
-            effects: Arc::new(Semaphore::new(EFFECTS)),
-            commands: Arc::new(Semaphore::new(COMMANDS)),
-            sessions: Arc::new(Semaphore::new(SESSIONS)),
         }
     }
 
@@ -218,6 +208,12 @@ impl Identity {
     #[must_use]
     pub fn component(&self) -> &ComponentId {
         &self.component
+    }
+
+    /// What it may have at once.
+    #[must_use]
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Says which container the socket was bound for, once that is known.
@@ -277,18 +273,17 @@ impl Caller {
     }
     /// Waits until the component may begin one more effect. The place is kept by the
     /// effect and not by whoever asked for it, who may go away and ask again.
-    pub async fn place_for(&self, permission: &PermissionName) -> Option<OwnedSemaphorePermit> {
+    pub async fn place_for(&self, permission: &PermissionName) -> Option<Place> {
         let places = match permission {
-            PermissionName::BuiltIn(Permission::Terminal) => &self.identity.commands,
-            _ => &self.identity.effects,
+            PermissionName::BuiltIn(Permission::Terminal) => &self.identity.shares.commands,
+            _ => &self.identity.shares.effects,
         };
-        // Nobody closes the semaphores.
-        Arc::clone(places).acquire_owned().await.ok()
+        places.wait().await
     }
     /// A place for what stays open to the network, if one is free: waiting would only move the
     /// queue into the broker.
-    pub fn place_for_tunnel(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.identity.tunnels).try_acquire_owned().ok()
+    pub fn place_for_tunnel(&self) -> Option<Place> {
+        self.identity.shares.tunnels.take()
     }
     /// Connections to servers that the component may use again.
     pub(crate) fn upstreams(&self) -> &Arc<outbound::Pool> {
@@ -301,8 +296,8 @@ impl Caller {
     /// A place for one more terminal, where there is one. It is no longer a connection that the
     /// listener counts.
     #[must_use]
-    pub fn session(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.identity.sessions).try_acquire_owned().ok()
+    pub fn session(&self) -> Option<Place> {
+        self.identity.shares.terminals.take()
     }
     /// The pace at which the component may be refused, over all its connections.
     #[must_use]
@@ -343,7 +338,7 @@ mod tests {
         let identity = Arc::new(Identity::new(
             component,
             Base::default(),
-            crate::config::NetworkSettings::default().tunnels,
+            crate::shares::PackShares::new(&crate::config::Config::default(), 1).component(),
         ));
         let caller = Caller::new(identity, Peer { uid: 1, pid: 1 }, behalf);
         let asked = || caller.invocation().map(|call| call.id().to_owned());

@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     broker::Broker,
     caller::Caller,
+    freight::Freight,
     handlers::{EnvHandler, FetchHandler, ResolveHandler},
     outbound::Payload,
     pipeline,
@@ -49,7 +50,7 @@ impl Connection {
 
     /// A place for one more terminal of this component, where there is one.
     #[must_use]
-    pub fn session(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    pub fn session(&self) -> Option<crate::shares::Place> {
         self.caller.session()
     }
 
@@ -76,6 +77,11 @@ impl Connection {
     }
 }
 
+/// The room that a request's bytes have; only one that came over a socket has any.
+fn freight<T>(request: &Request<T>) -> Option<Freight> {
+    request.extensions().get::<Freight>().cloned()
+}
+
 fn spelling(error: &SpellingError) -> Denial {
     Denial::new(Reason::BadRequest, error.to_string())
 }
@@ -88,7 +94,10 @@ impl Capabilities for Connection {
         &self,
         request: Request<v1::FileReadRequest>,
     ) -> Result<Response<v1::FileReadResponse>, Status> {
-        Ok(Response::new(self.read(request.into_inner()).await?))
+        let freight = freight(&request);
+        Ok(Response::new(
+            self.read(request.into_inner(), freight).await?,
+        ))
     }
 
     async fn file_read_stream(
@@ -196,6 +205,7 @@ impl Capabilities for Connection {
         &self,
         request: Request<v1::NetworkFetchRequest>,
     ) -> Result<Response<v1::NetworkFetchResponse>, Status> {
+        let freight = freight(&request);
         let request = request.into_inner();
         let headers = request
             .headers
@@ -216,7 +226,11 @@ impl Capabilities for Connection {
         } else {
             wanted
         };
-        let handler = FetchHandler { payload, timeout };
+        let handler = FetchHandler {
+            payload,
+            timeout,
+            freight,
+        };
         let reply = self.detached(ask, handler).await?;
         Ok(Response::new(tasks::network_reply(reply)))
     }

@@ -4,7 +4,9 @@
 //! file with the defaults below.
 
 mod exec;
+mod requests;
 mod runners;
+mod runtime;
 mod validation;
 mod values;
 
@@ -18,12 +20,17 @@ use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use exec::ExecSettings;
+pub use requests::RequestSettings;
 pub use runners::{EnvironmentError, PythonDefaults, Runners};
+pub use runtime::Runtime;
 pub use validation::{Exemptions, ValidationSettings};
 pub use values::{
     ByteSize, Concurrency, Cpus, MemoryMb, Millis, Pids, Questions, Resolver, Spares, Tunnels,
     WaitingRequests,
 };
+
+/// Largest message either way, in bytes.
+pub const MESSAGE: u64 = 4 * 1024 * 1024;
 
 /// All settings, with their defaults where the file is silent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -31,6 +38,8 @@ pub use values::{
 pub struct Config {
     #[serde(rename = "$schema")]
     schema: Option<String>,
+    /// What all containers run under; `None` for the engine's own choice.
+    pub runtime: Option<Runtime>,
     /// Limits of a pack's container.
     pub pack: PackSettings,
     /// A pack's persistent work area.
@@ -56,6 +65,8 @@ pub struct Config {
     pub build: BuildSettings,
     /// Starting packs.
     pub start: StartSettings,
+    /// What a pack may have of the broker at once.
+    pub requests: RequestSettings,
     /// Requests that wait for the admin.
     pub approvals: ApprovalSettings,
     /// Code that somebody just wrote.
@@ -174,7 +185,7 @@ pub struct NetworkSettings {
     pub timeout_ms: Millis,
     /// Bytes of a reply's body.
     pub max_response: ByteSize,
-    /// Tunnels and proxied requests that a component may have open at once.
+    /// Tunnels and proxied requests that a pack may have open at once.
     pub tunnels: Tunnels,
     /// How long a tunnel or a proxied body may be silent both ways.
     pub idle_timeout_ms: Millis,
@@ -439,6 +450,22 @@ mod tests {
             ),
             ("{\"pack\": {\"pids\": 4}}", "line 1", "`4` is out of range"),
             ("{\"pack\": {\"cpus\": 0}}", "line 1", "cpus lies between"),
+            (
+                "{\"requests\": {\"in_flight\": 0}}",
+                "line 1",
+                "`0` is out of range",
+            ),
+            (
+                "{\"requests\": {\"connections\": 15}}",
+                "line 1",
+                "a number of connections lies between 16 and",
+            ),
+            (
+                "{\"runtime\": \"../runc\"}",
+                "line 1",
+                "`../runc` is no name of a runtime",
+            ),
+            ("{\"runtime\": \"\"}", "line 1", "is no name of a runtime"),
             ("{\"packs\": {}}", "line 1", "unknown field `packs`"),
             (
                 "{\"tool\": {\"spares\": 1,\n\"spares\": 2}}",

@@ -279,6 +279,7 @@ async fn assemble(
     };
     let audit = Log::open(options)?;
     let engine = Engine::connect(&args.docker, Instance::of_state(layout.state())).await?;
+    let engine = engine.under(config.runtime.clone())?;
     let tls = Tls::system();
     for problem in tls.problems() {
         tracing::warn!(%problem, "a root certificate is left out");

@@ -107,6 +107,25 @@ fn no_docker_is_named_with_its_socket_and_remedy() {
 }
 
 #[test]
+fn a_runtime_that_the_engine_does_not_have_stops_the_start_and_is_not_replaced() {
+    let home = Home::new();
+    home.configure(|config| config["runtime"] = "runsc-of-nobody".into());
+    attempt(&home, &[]).exits(1).says(&[
+        "`runsc-of-nobody`",
+        "`runc`",
+        "remedy: ",
+        "docker/config.json",
+    ]);
+    assert!(!home.run().join("control.sock").exists());
+    home.configure(|config| config["runtime"] = "--privileged".into());
+    attempt(&home, &[])
+        .exits(1)
+        .says(&["`--privileged`", "docker info", "remedy: "]);
+    home.configure(|config| config["runtime"] = "runc".into());
+    drop(Broker::start(home));
+}
+
+#[test]
 fn without_root_both_programs_say_so_and_what_helps() {
     let home = Home::new();
     // A copy, because the tree may lie where nobody else may look.

@@ -37,6 +37,8 @@ mod proxy;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod runtime;
+#[cfg(test)]
 mod sdk;
 #[cfg(test)]
 mod secrets;

@@ -25,6 +25,8 @@ mod protocol;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod threats;
 #[cfg(test)]
 mod yard;

@@ -24,8 +24,8 @@ const COMPONENTS: [&str; 8] = [
     "web", "other", "narrow", "small", "none", "fickle", "busy", "gone",
 ];
 
-/// What a component of the street may have open at once.
-pub const PLACES: usize = 16;
+/// What the components of the street may have open at once, all together.
+pub const PLACES: usize = 96;
 /// How long a tunnel of the street may be silent.
 pub const IDLE: Duration = Duration::from_secs(4);
 

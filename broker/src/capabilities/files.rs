@@ -13,6 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::Connection;
 use crate::{
+    freight::Freight,
     handlers::{
         ListHandler, ReadHandler, ReadStreamHandler, StatHandler, StreamStart, UploadHandler,
         WriteHandler,
@@ -49,6 +50,7 @@ impl Connection {
     pub(super) async fn read(
         &self,
         request: v1::FileReadRequest,
+        freight: Option<Freight>,
     ) -> Result<v1::FileReadResponse, Refusal> {
         let ask = FileReadAsk {
             path: self.path("file_read", "read", &request.path).await?,
@@ -57,7 +59,8 @@ impl Connection {
                 length: request.length,
             },
         };
-        let content = pipeline::run(&self.broker, &self.caller, ask, ReadHandler).await?;
+        let content =
+            pipeline::run(&self.broker, &self.caller, ask, ReadHandler { freight }).await?;
         Ok(v1::FileReadResponse {
             data: content.data,
             size: content.size,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use rumi_policy::{Capability, Denial, NetworkAsk, Reason, TunnelAsk};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::Connection;
 use crate::{
     handlers::{ForwardHandler, Inside, Near, Passed, TunnelHandler},
     pipeline::{self, Handler},
     refusal::{Failure, Refusal},
+    shares::Place,
 };
 
 /// Whether a request needs a place among those of its component.
@@ -69,13 +70,13 @@ impl Connection {
         self.begin(ask, handler, place, reply).await
     }
 
-    async fn room<C: Capability>(&self, ask: &C::Ask) -> Result<OwnedSemaphorePermit, Refusal> {
+    async fn room<C: Capability>(&self, ask: &C::Ask) -> Result<Place, Refusal> {
         if let Some(place) = self.caller.place_for_tunnel() {
             return Ok(place);
         }
         let denial = Denial::new(
             Reason::Quota,
-            "this component has as many tunnels and requests open as it may; close some first",
+            "this pack has as many tunnels and requests open as it may; close some first",
         );
         Err(pipeline::turned_away::<C>(&self.broker, &self.caller, ask, denial).await)
     }
@@ -85,7 +86,7 @@ impl Connection {
         &self,
         ask: C::Ask,
         handler: H,
-        place: Option<OwnedSemaphorePermit>,
+        place: Option<Place>,
         first: oneshot::Receiver<T>,
     ) -> Result<T, Refusal>
     where

@@ -56,11 +56,35 @@ bounded!(
     Concurrency(u16), 1..=64, "the concurrency"
 );
 bounded!(
-    /// What a component may have open to the network.
+    /// Connections to a pack's sockets.
+    Connections(u16), 16..=65_535, "a number of connections"
+);
+bounded!(
+    /// Connections that speak HTTP/2.
+    Channels(u16), 1..=1024, "a number of channels"
+);
+bounded!(
+    /// Requests of a pack that are read, answered or sent.
+    RequestsAtOnce(u16), 1..=4096, "a number of requests"
+);
+bounded!(
+    /// Effects of a pack under way.
+    Effects(u16), 1..=4096, "a number of effects"
+);
+bounded!(
+    /// Commands of a pack under way.
+    CommandsAtOnce(u16), 1..=1024, "a number of commands"
+);
+bounded!(
+    /// Terminals of a pack that are open.
+    Terminals(u16), 1..=4096, "a number of terminals"
+);
+bounded!(
+    /// What a pack may have open to the network.
     Tunnels(u16), 1..=4096, "the number of tunnels"
 );
 bounded!(
-    /// Requests of a component that wait for the admin at once. Each has one of its 64 turns.
+    /// Requests of a component that wait for the admin at once. Each is a request in flight.
     WaitingRequests(u16), 1..=32, "the number of waiting requests"
 );
 bounded!(

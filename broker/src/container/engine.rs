@@ -1,10 +1,11 @@
 //! The connection to the engine, and the names of what lives in it.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fmt, path::Path, sync::Arc};
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::{digest::Digest, error::EngineError};
+use crate::config::Runtime;
 
 /// Seconds until the head of an answer must have come. Creating containers is slow on a loaded
 /// host, and the bodies of streams are not counted.
@@ -90,6 +91,10 @@ pub struct EngineFacts {
     pub seccomp: bool,
     /// Where the engine keeps images and containers.
     pub root_dir: String,
+    /// What it runs a container under that names nothing.
+    pub default_runtime: String,
+    /// What it can run containers under.
+    pub runtimes: BTreeSet<String>,
     /// What the engine itself complains of.
     pub warnings: Vec<String>,
 }
@@ -100,6 +105,7 @@ pub struct Engine {
     docker: Docker,
     facts: Arc<EngineFacts>,
     instance: Instance,
+    runtime: Option<Runtime>,
 }
 
 impl Engine {
@@ -144,13 +150,45 @@ impl Engine {
                 .iter()
                 .any(|option| option.contains("name=seccomp")),
             root_dir: info.docker_root_dir.unwrap_or_default(),
+            default_runtime: info.default_runtime.unwrap_or_default(),
+            runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
             warnings: info.warnings.unwrap_or_default(),
         };
         Ok(Self {
             docker,
             facts: Arc::new(facts),
             instance,
+            runtime: None,
         })
+    }
+
+    /// The same engine, whose containers run under this runtime from now on, or under its own choice.
+    ///
+    /// # Errors
+    /// When the engine has no such runtime. There is no other in its place.
+    pub fn under(self, runtime: Option<Runtime>) -> Result<Self, EngineError> {
+        if let Some(missing) = runtime
+            .as_ref()
+            .filter(|wanted| !self.facts.runtimes.contains(wanted.as_str()))
+        {
+            return Err(EngineError::NoRuntime {
+                runtime: missing.to_string(),
+                known: Vec::from_iter(self.facts.runtimes.iter().cloned()).join("`, `"),
+            });
+        }
+        Ok(Self { runtime, ..self })
+    }
+
+    /// What its containers run under.
+    #[must_use]
+    pub fn runtime(&self) -> &str {
+        let wanted = self.runtime.as_ref().map(Runtime::as_str);
+        wanted.unwrap_or(&self.facts.default_runtime)
+    }
+
+    /// What the engine is told of it.
+    pub(super) fn named_runtime(&self) -> Option<String> {
+        self.runtime.as_ref().map(ToString::to_string)
     }
 
     /// What the engine said about itself.

@@ -27,6 +27,28 @@ pub enum EngineError {
         /// What it speaks.
         found: String,
     },
+    /// The engine has no such runtime.
+    #[error(
+        "the engine has no runtime `{runtime}`, which docker/config.json names; it has `{known}`; remedy: add it to the engine (/etc/docker/daemon.json) and restart that, or change `runtime`"
+    )]
+    NoRuntime {
+        /// What was wanted.
+        runtime: String,
+        /// What there is.
+        known: String,
+    },
+    /// The engine took another runtime than it was told.
+    #[error(
+        "the engine runs container `{container}` under `{found}` where `{wanted}` was wanted; remedy: check `docker info`, and `runtime` in docker/config.json"
+    )]
+    OtherRuntime {
+        /// Which one; it is removed.
+        container: String,
+        /// What the engine says of it.
+        found: String,
+        /// What it was told.
+        wanted: String,
+    },
     /// One call failed.
     #[error("the engine did not {action} `{subject}`: {source}")]
     Call {

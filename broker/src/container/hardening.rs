@@ -8,7 +8,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::{error::EngineError, labels::PackLimits};
+use super::{engine::Engine, error::EngineError, labels::PackLimits};
 
 /// The list of system calls. It is compiled in, so that no file can be changed to widen it.
 const SECCOMP: &str = include_str!("../../../docker/seccomp.json");
@@ -29,7 +29,12 @@ pub(super) enum Logging {
 }
 
 /// The settings that do not differ between containers, with the given limits and mounts.
-pub(super) fn host_config(limits: PackLimits, logging: Logging, mounts: Vec<Mount>) -> HostConfig {
+pub(super) fn host_config(
+    engine: &Engine,
+    limits: PackLimits,
+    logging: Logging,
+    mounts: Vec<Mount>,
+) -> HostConfig {
     let memory = i64::try_from(limits.memory_bytes).unwrap_or(i64::MAX);
     let ulimit = |name: &str, soft, hard| ResourcesUlimits {
         name: Some(name.to_owned()),
@@ -37,6 +42,7 @@ pub(super) fn host_config(limits: PackLimits, logging: Logging, mounts: Vec<Moun
         hard: Some(hard),
     };
     HostConfig {
+        runtime: engine.named_runtime(),
         memory: Some(memory),
         // Equal to the memory: no swap, or a pack would slow down everybody's disk.
         memory_swap: Some(memory),

@@ -85,6 +85,8 @@ pub struct Running {
     pub limits: PackLimits,
     /// How far it is.
     pub state: State,
+    /// What it runs under, as the engine says.
+    pub runtime: String,
     /// When it was started, as the engine writes times; empty before.
     pub started: String,
 }
@@ -166,6 +168,13 @@ impl Engine {
             subject: container.to_string(),
             field: "state",
         })?;
+        if running.runtime != self.runtime() {
+            return Err(EngineError::OtherRuntime {
+                container: container.to_string(),
+                found: running.runtime,
+                wanted: self.runtime().to_owned(),
+            });
+        }
         match running.state {
             State::Ended { exit_code, .. } => Err(EngineError::EndedAtOnce {
                 container: container.to_string(),
@@ -191,6 +200,7 @@ impl Engine {
             subject: container.to_owned(),
             field,
         };
+        let runtime = found.host_config.and_then(|host| host.runtime);
         let labels = found
             .config
             .and_then(|config| config.labels)
@@ -218,6 +228,7 @@ impl Engine {
             gid: labels.gid,
             limits: labels.limits,
             state: how_far,
+            runtime: runtime.unwrap_or_default(),
             started: state.started_at.unwrap_or_default(),
         }))
     }
@@ -383,7 +394,12 @@ fn pack_body(engine: &Engine, spec: &PackSpec<'_>) -> Result<ContainerCreateBody
         labels: Some(labels.write(engine.instance())),
         stop_signal: Some("SIGTERM".into()),
         healthcheck: Some(no_healthcheck()),
-        host_config: Some(with_names(host_config(spec.limits, Logging::Kept, mounts))),
+        host_config: Some(with_names(host_config(
+            engine,
+            spec.limits,
+            Logging::Kept,
+            mounts,
+        ))),
         ..ContainerCreateBody::default()
     })
 }

@@ -282,6 +282,7 @@ fn body(engine: &Engine, command: &Command) -> ContainerCreateBody {
         attach_stderr: Some(true),
         healthcheck: Some(no_healthcheck()),
         host_config: Some(host_config(
+            engine,
             command.limits,
             Logging::Dropped,
             command.mounts.clone(),

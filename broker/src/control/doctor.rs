@@ -69,7 +69,11 @@ impl ControlService {
                 "give the broker a --home that holds docker/packs",
             ),
         }
+        let wanted = self.packs.broker().engine().runtime();
         for shown in self.packs.shown(&[]) {
+            if let Some(running) = &shown.running {
+                under(&shown.id, &running.runtime, wanted, findings);
+            }
             match shown.phase {
                 Phase::Failed => findings.error(
                     "pack",
@@ -120,6 +124,19 @@ impl ControlService {
     }
 }
 
+/// What a container really runs under. One that was adopted may be older than the configuration.
+fn under(pack: &PackId, found: &str, wanted: &str, findings: &mut Findings) {
+    if found == wanted {
+        findings.ok("runtime", format!("`{pack}` runs under `{found}`"));
+    } else {
+        findings.error(
+            "runtime",
+            format!("`{pack}` runs under `{found}`, and what is started now under `{wanted}`"),
+            &format!("packctl down {pack} && packctl up {pack}"),
+        );
+    }
+}
+
 fn pack_error(error: &StartError, otherwise: &str, findings: &mut Findings) {
     let (message, remedy) = said(error);
     let remedy = Some(remedy.as_str()).filter(|remedy| !remedy.is_empty());
@@ -133,13 +150,14 @@ async fn engine(broker: &Broker, findings: &mut Findings) {
             findings.ok(
                 "engine",
                 format!(
-                    "Docker {}, API {}, cgroup v{} ({}), {} in {}",
+                    "Docker {}, API {}, cgroup v{} ({}), {} in {}; containers run under `{}`",
                     facts.engine_version,
                     facts.api_version,
                     facts.cgroup_version,
                     facts.cgroup_driver,
                     facts.storage_driver,
-                    facts.root_dir
+                    facts.root_dir,
+                    broker.engine().runtime()
                 ),
             );
             for warning in &facts.warnings {
@@ -189,8 +207,8 @@ fn audit(broker: &Broker, findings: &mut Findings) {
     if refused > 0 {
         findings.warning(
             "connections",
-            format!("{refused} connections were refused because a component held too many"),
-            "see the broker's log for the component",
+            format!("{refused} connections were refused because a pack held too many"),
+            "stop the pack that opens so many, or raise `requests.connections` in docker/config.json",
         );
     }
 }

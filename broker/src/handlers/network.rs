@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use rumi_audit::Recorded;
 use rumi_policy::{Confirmed, Denial, Host, Network, NetworkFound, Permit, Reason};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    freight::Freight,
     lease::Lease,
     outbound::{self, FetchError, FetchFailure, Limits, Payload, Reply, ResolveError},
     pipeline::{Context, Handler, Performed},
@@ -29,6 +30,8 @@ pub struct FetchHandler {
     pub payload: Payload,
     /// How long the whole exchange may take, from when it is allowed.
     pub timeout: Duration,
+    /// Where the reply finds room.
+    pub freight: Option<Freight>,
 }
 
 impl Handler<Network> for FetchHandler {
@@ -86,9 +89,21 @@ impl FetchHandler {
             }
         };
         let bytes_in = u64::try_from(self.payload.body_bytes()).unwrap_or(u64::MAX);
+        let body_bytes = context.broker.config().network.max_response.bytes();
+        // Nobody knows how much will come, and so there is room for as much as may.
+        if let Some(freight) = &self.freight
+            && timeout_at(deadline, freight.goes(body_bytes))
+                .await
+                .is_err()
+        {
+            return Performed::plain(Err(Refusal::failed(
+                Failure::Timeout,
+                "the pack had as many bytes under way as it may for all of the request's time",
+            )));
+        }
         let limits = Limits {
             deadline,
-            body_bytes: context.broker.config().network.max_response.bytes(),
+            body_bytes,
         };
         let tls = context.broker.tls();
         let mut fetched = outbound::fetch(tls, confirmed, self.payload, limits).await;

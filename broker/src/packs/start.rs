@@ -22,6 +22,7 @@ use crate::{
     },
     filesystem::{Asker, Mounted},
     server::{Listener, ListenerError},
+    shares::PackShares,
     trust::BundleError,
     workers::{Pool, Program},
 };
@@ -293,6 +294,7 @@ impl Packs {
         let mut pools = HashMap::new();
         let mut identities = Vec::new();
         let mut listeners = Vec::new();
+        let shares = PackShares::new(broker.config(), uids.components.len());
         for user in &uids.components {
             let id = &user.component;
             let Some(component) = component(pack, id) else {
@@ -306,8 +308,8 @@ impl Packs {
             broker.bundles().write(id, &broker.policy().current().set)?;
             self.name_commands(id);
             let pool = Pool::new(pack.tool(component, broker.config())?);
-            let tunnels = broker.config().network.tunnels;
-            let identity = Arc::new(Identity::new(id.clone(), pack.manifest.base, tunnels));
+            let identity = Identity::new(id.clone(), pack.manifest.base, shares.component());
+            let identity = Arc::new(identity);
             listeners.push(Listener::serve(
                 broker,
                 &broker.layout().component_socket(id),

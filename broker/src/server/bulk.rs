@@ -7,22 +7,19 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Incoming;
 use rumi_proto::v1;
 use tonic::Status;
 
 use super::{
     connect,
+    metered::Metered,
     route::{Body, boxed},
 };
 use crate::capabilities::{Connection, ended_early};
 
 /// Streams a file, or a range of it.
-pub(super) async fn download(
-    connection: &Connection,
-    request: &Request<Incoming>,
-) -> Response<Body> {
-    match begin_download(connection, request.uri().query().unwrap_or("")).await {
+pub(super) async fn download(connection: &Connection, query: &str) -> Response<Body> {
+    match begin_download(connection, query).await {
         Ok(response) => response,
         Err(status) => boxed(connect::error(&status)),
     }
@@ -54,14 +51,14 @@ async fn begin_download(connection: &Connection, query: &str) -> Result<Response
 }
 
 /// Takes in a file.
-pub(super) async fn upload(connection: &Connection, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn upload(connection: &Connection, request: Request<Metered>) -> Response<Body> {
     match take_upload(connection, request).await {
         Ok(json) => boxed(connect::reply(StatusCode::OK, json)),
         Err(status) => boxed(connect::error(&status)),
     }
 }
 
-async fn take_upload(connection: &Connection, request: Request<Incoming>) -> Result<Bytes, Status> {
+async fn take_upload(connection: &Connection, request: Request<Metered>) -> Result<Bytes, Status> {
     let mut parameters = parse(request.uri().query().unwrap_or(""), &["path", "mode"])?;
     let path = parameters.remove("path").unwrap_or_default();
     let create = match parameters.get("mode").map(String::as_str) {

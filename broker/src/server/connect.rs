@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use rumi_proto::v1::capabilities_server::Capabilities;
 use serde::{Serialize, de::DeserializeOwned};
 use tonic::Status;
 
-use crate::{capabilities::Connection, refusal::connect_error};
+use super::metered::Metered;
+use crate::{capabilities::Connection, freight::Freight, refusal::connect_error};
 
 /// Largest request body, in bytes; the same as for a gRPC message.
 pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -17,8 +17,9 @@ pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
 pub(super) async fn answer(
     connection: &Connection,
     method: &str,
-    request: Request<Incoming>,
+    request: Request<Metered>,
 ) -> Response<Full<Bytes>> {
+    let freight = request.extensions().get::<Freight>().cloned();
     let body = match Limited::new(request.into_body(), MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => {
@@ -27,17 +28,27 @@ pub(super) async fn answer(
             )));
         }
     };
-    match dispatch(connection, method, &body).await {
+    match dispatch(connection, method, &body, freight).await {
         Ok(json) => reply(StatusCode::OK, json),
         Err(status) => error(&status),
     }
 }
 
-async fn dispatch(connection: &Connection, method: &str, body: &[u8]) -> Result<Bytes, Status> {
+async fn dispatch(
+    connection: &Connection,
+    method: &str,
+    body: &[u8],
+    freight: Option<Freight>,
+) -> Result<Bytes, Status> {
     /// Decodes, calls and encodes for one method.
     macro_rules! unary {
         ($method:ident) => {
-            encode(&connection.$method(decode(body)?).await?.into_inner())
+            encode(
+                &connection
+                    .$method(decode(body, freight)?)
+                    .await?
+                    .into_inner(),
+            )
         };
     }
     match method {
@@ -60,10 +71,17 @@ async fn dispatch(connection: &Connection, method: &str, body: &[u8]) -> Result<
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<tonic::Request<T>, Status> {
-    serde_json::from_slice(body)
-        .map(tonic::Request::new)
-        .map_err(|error| Status::invalid_argument(format!("the request is not valid: {error}")))
+fn decode<T: DeserializeOwned>(
+    body: &[u8],
+    freight: Option<Freight>,
+) -> Result<tonic::Request<T>, Status> {
+    let decoded = serde_json::from_slice(body)
+        .map_err(|error| Status::invalid_argument(format!("the request is not valid: {error}")))?;
+    let mut request = tonic::Request::new(decoded);
+    if let Some(freight) = freight {
+        request.extensions_mut().insert(freight);
+    }
+    Ok(request)
 }
 
 fn encode<T: Serialize>(message: &T) -> Result<Bytes, Status> {

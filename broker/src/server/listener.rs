@@ -23,7 +23,6 @@ use hyper_util::{
 use rumi_audit::Peer;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -33,24 +32,19 @@ use crate::{
     broker::Broker,
     caller::{Caller, Identity},
     capabilities::Connection,
+    shares::Place,
     workers::{Pool, WorkerConnection},
 };
 
-/// Connections a component may hold open at once.
-const MAX_CONNECTIONS: usize = 256;
 /// How long a peer may stay silent before its first request is whole.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How long the last bytes of an ended connection may wait for their reader.
 const LAST_BYTES: Duration = Duration::from_secs(10);
 /// References to the count of requests when there is none: this task's and the service's.
 const IDLE: usize = 2;
-/// How many of them may speak HTTP/2. What each may send ahead, all its streams together, is held in memory.
-const MAX_CHANNELS: usize = 16;
 /// Requests in flight on one HTTP/2 connection. Clients begin with as many as 100 before they are
 /// told how many they may have.
 const MAX_STREAMS: u32 = 128;
-/// Requests of a component that are read, answered or sent at once; others wait.
-const MAX_REQUESTS: usize = 64;
 /// Bytes that a stream may send ahead. Those that wait for their turn must not use up the
 /// connection's window, or those that have it could not go on.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -102,9 +96,6 @@ impl Listener {
             uid,
             identity,
             pool,
-            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            turns: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            channels: Arc::new(Semaphore::new(MAX_CHANNELS)),
             stop: stop.clone(),
         };
         broker.requests_runtime().spawn(accepting.run(socket));
@@ -141,9 +132,6 @@ struct Accept {
     uid: u32,
     identity: Arc<Identity>,
     pool: Arc<Pool>,
-    slots: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
-    channels: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -185,7 +173,7 @@ impl Accept {
             );
             return;
         }
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let Some(slot) = self.identity.shares().connections.take() else {
             self.broker.counters().connections_refused();
             return;
         };
@@ -203,20 +191,14 @@ impl Accept {
         let routes = Arc::new(Routes::new(
             Connection::new(Arc::clone(&self.broker), caller),
             worker,
-            Arc::clone(&self.turns),
-            Arc::clone(&self.channels),
+            Arc::clone(&self.identity),
         ));
         let stop = self.stop.clone();
         tokio::spawn(serve(stream, routes, stop, slot));
     }
 }
 
-async fn serve(
-    stream: UnixStream,
-    routes: Arc<Routes>,
-    stop: CancellationToken,
-    _slot: OwnedSemaphorePermit,
-) {
+async fn serve(stream: UnixStream, routes: Arc<Routes>, stop: CancellationToken, _slot: Place) {
     let spoken = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&spoken);
     // Each request that is under way holds one more reference.

@@ -5,6 +5,7 @@ mod bulk;
 mod connect;
 mod corked;
 mod listener;
+mod metered;
 mod near;
 mod proxy;
 mod route;

@@ -17,12 +17,18 @@ use futures_util::FutureExt as _;
 use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use rumi_proto::v1::{capabilities_server::CapabilitiesServer, worker_server::WorkerServer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::Service as _;
 
-use super::{bulk, connect, proxy, spare, terminal};
-use crate::{capabilities::Connection, workers::WorkerConnection};
+use super::{bulk, connect, metered::Metered, proxy, spare, terminal};
+use crate::{
+    caller::Identity,
+    capabilities::Connection,
+    config::MESSAGE,
+    freight::{FREE, Freight},
+    shares::Place,
+    workers::WorkerConnection,
+};
 
 /// The body of every reply; gRPC's carries trailers.
 pub(super) type Body = tonic::body::Body;
@@ -30,11 +36,15 @@ pub(super) type Body = tonic::body::Body;
 /// Largest gRPC message either way, in bytes.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// What is held at once of a body that is passed on while it comes, in bytes.
+const STREAMED: u64 = 1024 * 1024;
+
 /// Largest message of a worker, which says little, in bytes.
 const MAX_WORKER_MESSAGE: usize = 64 * 1024;
 
 const CAPABILITIES: &str = "/rumi.v1.Capabilities/";
 const WORKER: &str = "/rumi.v1.Worker/";
+const FILES: &str = "/files";
 
 /// What one connection is answered with.
 pub(super) struct Routes {
@@ -42,23 +52,21 @@ pub(super) struct Routes {
     capabilities: CapabilitiesServer<Connection>,
     worker: WorkerServer<WorkerConnection>,
     worker_connection: WorkerConnection,
-    turns: Arc<Semaphore>,
-    channels: Arc<Semaphore>,
+    identity: Arc<Identity>,
     /// This connection's place among those of HTTP/2, from its first request on.
-    channel: OnceLock<OwnedSemaphorePermit>,
+    channel: OnceLock<Place>,
     /// A request for a proxy has come over this connection.
     proxied: AtomicBool,
 }
 
 impl Routes {
-    /// `turns` are shared by all connections of a component: whatever a request holds in the
-    /// broker's memory is held as often as there are turns, and no more. `channels` are how many of
-    /// them may speak HTTP/2, whose requests may send ahead of their turns.
+    /// What the component may have at once is its identity's: whatever a request holds in the
+    /// broker's memory is held as often as there are turns, and no more. HTTP/2, whose requests may
+    /// send ahead of their turns, is for few connections.
     pub(super) fn new(
         connection: Connection,
         worker: WorkerConnection,
-        turns: Arc<Semaphore>,
-        channels: Arc<Semaphore>,
+        identity: Arc<Identity>,
     ) -> Self {
         Self {
             capabilities: CapabilitiesServer::new(connection.clone())
@@ -67,8 +75,7 @@ impl Routes {
             worker: WorkerServer::new(worker.clone()).max_decoding_message_size(MAX_WORKER_MESSAGE),
             connection,
             worker_connection: worker,
-            turns,
-            channels,
+            identity,
             channel: OnceLock::new(),
             proxied: AtomicBool::new(false),
         }
@@ -111,12 +118,23 @@ impl Routes {
             return proxy::out_of_place().map(InTurn::free);
         }
         if request.uri().path().starts_with(WORKER) {
+            let request = request.map(Metered::free);
             return self.dispatch(request).await.map(InTurn::free);
         }
-        // Nobody closes the semaphore, and so there is a turn for everybody in the end.
-        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let turn = self.identity.shares().requests.wait().await;
+        let freight = Freight::new(Arc::clone(&self.identity));
+        let most = if request.uri().path() == FILES {
+            STREAMED
+        } else {
+            MESSAGE
+        };
+        let mut request = request.map(|body| Metered::new(body, freight.clone(), most));
+        request.extensions_mut().insert(freight.clone());
         let response = self.dispatch(request).await;
-        response.map(|body| InTurn { body, _turn: turn })
+        response.map(|body| InTurn {
+            body,
+            held: Some(Arc::new((turn, freight))),
+        })
     }
 
     /// A worker needs none: its own component must not be able to keep it out.
@@ -127,13 +145,13 @@ impl Routes {
         {
             return true;
         }
-        let place = Arc::clone(&self.channels).try_acquire_owned();
+        let place = self.identity.shares().channels.take();
         place
             .map(|place| self.channel.get_or_init(|| place))
-            .is_ok()
+            .is_some()
     }
 
-    async fn dispatch(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn dispatch(&self, request: Request<Metered>) -> Response<Body> {
         let path = request.uri().path();
         if is_grpc(&request) {
             let answered = if path.starts_with(CAPABILITIES) {
@@ -148,9 +166,12 @@ impl Routes {
                 Err(never) => match never {},
             };
         }
-        if path == "/files" {
+        if path == FILES {
             return match *request.method() {
-                Method::GET => bulk::download(&self.connection, &request).await,
+                Method::GET => {
+                    let query = request.uri().query().unwrap_or_default();
+                    bulk::download(&self.connection, query).await
+                }
                 Method::PUT => bulk::upload(&self.connection, request).await,
                 _ => boxed(connect::error(&Status::unimplemented(
                     "`/files` takes GET and PUT",
@@ -175,15 +196,30 @@ impl Routes {
     }
 }
 
-/// A reply's body with the turn that it ends.
+/// A reply's body with the turn that it ends, and the room that its bytes have.
 pub(super) struct InTurn {
     body: Body,
-    _turn: Option<OwnedSemaphorePermit>,
+    held: Option<Arc<Held>>,
+}
+
+/// Kept until the last byte of the reply is with the kernel.
+type Held = (Option<Place>, Freight);
+
+/// Bytes that HTTP holds for a peer who does not read, long after the body has ended.
+struct Unsent {
+    data: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 impl InTurn {
     fn free(body: Body) -> Self {
-        Self { body, _turn: None }
+        Self { body, held: None }
     }
 }
 
@@ -195,7 +231,21 @@ impl http_body::Body for InTurn {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let Some(held) = &self.held else {
+            return polled;
+        };
+        polled.map_ok(|frame| {
+            frame.map_data(|data| {
+                if u64::try_from(data.len()).is_ok_and(|length| length <= FREE) {
+                    return data;
+                }
+                Bytes::from_owner(Unsent {
+                    data,
+                    _held: Arc::clone(held),
+                })
+            })
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -209,7 +259,7 @@ impl http_body::Body for InTurn {
 
 fn too_many_channels<B>(request: &Request<B>) -> Response<Body> {
     let status = Status::resource_exhausted(
-        "this component has as many HTTP/2 connections open as it may; one carries many requests at once",
+        "this pack has as many HTTP/2 connections open as it may; one carries many requests at once",
     );
     match is_grpc(request) {
         true => status.into_http(),

@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tonic::Status;
 
-use super::connect;
+use super::{connect, metered::Metered};
 use crate::workers::WorkerConnection;
 
 /// Name of the protocol that follows the upgrade.
@@ -16,7 +15,7 @@ const PROTOCOL: &str = "rumi-spare";
 /// Answers the upgrade and hands the stream to the component's pool.
 pub(super) fn upgrade(
     worker: &WorkerConnection,
-    request: Request<Incoming>,
+    request: Request<Metered>,
 ) -> Response<Full<Bytes>> {
     let asked = request
         .headers()

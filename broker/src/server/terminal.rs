@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::connect;
+use super::{connect, metered::Metered};
 use crate::{
     capabilities::{Connection, Said, Session},
     command::{Input, Output, Signal, Size},
@@ -40,13 +40,10 @@ pub(super) fn is_asked_for<B>(request: &Request<B>) -> bool {
 }
 
 /// Answers the upgrade; the command is named in the first frame.
-pub(super) fn upgrade(
-    connection: &Connection,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+pub(super) fn upgrade(connection: &Connection, request: Request<Metered>) -> Response<Full<Bytes>> {
     let Some(place) = connection.session() else {
         return connect::error(&Status::resource_exhausted(
-            "this component has as many terminals open as it may; close one",
+            "this pack has as many terminals open as it may; close one",
         ));
     };
     let connection = connection.clone();

@@ -11,6 +11,7 @@ use rumi_policy::{Confirmed, FileRead, FileReadAction, FileReadFound, Permit};
 
 use super::{MAX_INLINE, count, io_failure, lookup, root_failure};
 use crate::{
+    freight::Freight,
     pipeline::{Context, Handler, Performed},
     refusal::{Failure, Refusal},
 };
@@ -21,7 +22,10 @@ const SMALL: u64 = 128 * 1024;
 
 /// Serves one `FileRead`.
 #[derive(Debug)]
-pub struct ReadHandler;
+pub struct ReadHandler {
+    /// Where the reply finds room.
+    pub freight: Option<Freight>,
+}
 
 /// The file's content, and its size when it was opened.
 #[derive(Debug)]
@@ -93,6 +97,9 @@ impl Handler<FileRead> for ReadHandler {
             FileReadAction::Read { offset, .. } => offset,
             _ => 0,
         };
+        if let Some(freight) = &self.freight {
+            freight.goes(facts.bytes).await;
+        }
         let (wanted, size) = (facts.bytes, found.size());
         let read = if wanted <= SMALL {
             content(found, offset, wanted)
