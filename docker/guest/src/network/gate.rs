@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::RecvFlags;
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -25,6 +26,9 @@ const CONNECTIONS: usize = 128;
 /// Lines for the log within one span of time; programs that try again and again would fill it.
 const LINES: u32 = 20;
 const LINES_SPAN: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its first request. The broker ends it after twice that, and what
+/// is sent at that moment is lost.
+const READY: Duration = Duration::from_secs(5);
 
 /// What every listener of a component needs.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub(super) struct Gate {
     uid: u32,
     slots: Arc<Semaphore>,
     /// Made ahead of need, so that nobody waits for the broker to let it in.
-    ready: Rc<RefCell<Option<UnixStream>>>,
+    ready: Rc<RefCell<Option<(Instant, UnixStream)>>>,
     log: RefCell<Log>,
 }
 
@@ -71,15 +75,16 @@ impl Gate {
 
     /// A new connection to the broker, on the component's own socket.
     pub(super) async fn broker(&self) -> std::io::Result<UnixStream> {
-        let ready = self.ready.take().filter(is_open);
+        let ready = self.ready.take();
+        let ready = ready.filter(|(since, stream)| since.elapsed() < READY && is_open(stream));
         let (kept, socket) = (Rc::clone(&self.ready), self.socket.clone());
         tokio::task::spawn_local(async move {
             if let Ok(next) = UnixStream::connect(socket).await {
-                kept.replace(Some(next));
+                kept.replace(Some((Instant::now(), next)));
             }
         });
         match ready {
-            Some(ready) => Ok(ready),
+            Some((_, ready)) => Ok(ready),
             None => UnixStream::connect(&self.socket).await,
         }
     }
@@ -129,10 +134,12 @@ impl Gate {
     }
 }
 
-/// The broker ends a connection over which nothing was asked for some seconds.
+/// Asks the kernel: what the runtime knows of a connection is as old as its last look, and a broker
+/// that is gone may have gone since.
 fn is_open(stream: &UnixStream) -> bool {
-    let read = stream.try_read(&mut [0]);
-    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let peeked = rustix::net::recv(stream, &mut [0_u8; 1][..], peek);
+    peeked.is_err_and(|error| error == rustix::io::Errno::WOULDBLOCK)
 }
 
 /// Ends a connection so that the other side notices at once.
@@ -169,5 +176,62 @@ impl Log {
         }
         self.said += 1;
         self.notes.output(format!("network: {text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_the_broker_ended_a_moment_ago_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("broker.sock");
+        let broker = UnixListener::bind(&socket).unwrap();
+        let (notes, _) = crate::worker::notes::queue();
+        let test = async {
+            let gate = Gate::new(socket, notes);
+            drop(gate.broker().await.unwrap());
+            drop(broker.accept().unwrap());
+            while gate.ready.borrow().is_none() {
+                tokio::task::yield_now().await;
+            }
+            // Ended without any turn of the runtime in which it could hear of it.
+            drop(broker.accept().unwrap());
+            let fresh = gate.broker().await.unwrap();
+            broker.set_nonblocking(true).unwrap();
+            drop(broker.accept().expect("a connection of its own"));
+            fresh.readable().await.unwrap();
+            assert_eq!(fresh.try_read(&mut [0]).unwrap(), 0);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waited_for_long_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("broker.sock");
+        let broker = UnixListener::bind(&socket).unwrap();
+        let (notes, _) = crate::worker::notes::queue();
+        let test = async {
+            let gate = Gate::new(socket.clone(), notes);
+            let old = UnixStream::connect(&socket).await.unwrap();
+            let (mut theirs, _) = broker.accept().unwrap();
+            let long_ago = Instant::now().checked_sub(READY).unwrap();
+            gate.ready.replace(Some((long_ago, old)));
+            let fresh = gate.broker().await.unwrap();
+            fresh.try_write(b"x").unwrap();
+            let read = std::io::Read::read(&mut theirs, &mut [0]);
+            assert_eq!(
+                read.unwrap(),
+                0,
+                "it was closed, and nothing was sent over it"
+            );
+        };
+        LocalSet::new().run_until(test).await;
     }
 }
