@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Stats(commands::stats::Stats),
     Quota(commands::quota::Quota),
     Call(commands::call::Call),
+    /// Add tools of one file each, without a pack made by hand
+    #[command(subcommand)]
+    Tool(commands::tool::Tool),
     /// See and end the commands that components run
     #[command(subcommand)]
     Terminal(commands::terminal::Terminal),

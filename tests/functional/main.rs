@@ -53,7 +53,11 @@ mod terminal_programs;
 #[cfg(test)]
 mod terminal_stream;
 #[cfg(test)]
+mod tool_calls;
+#[cfg(test)]
 mod tool_contract;
+#[cfg(test)]
+mod tool_verbs;
 #[cfg(test)]
 mod trust;
 #[cfg(test)]

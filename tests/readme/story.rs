@@ -98,6 +98,8 @@ fn a_new_user_gets_what_the_readme_says() {
             "denied",
             "granted",
             "account",
+            "one file",
+            "many",
             "not yours",
             "reached",
             "check",

@@ -1,6 +1,9 @@
 //! `packctl call`: one tool, one answer, and what it was refused meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rumi_audit::Peer;
 use rumi_policy::{ComponentId, HandlerName, Kind};
@@ -12,7 +15,7 @@ use super::ControlService;
 use crate::{
     caller::{Invocation, SeenDenial},
     executions::Execution,
-    workers::CallReport,
+    workers::{CallReport, Stopped},
 };
 
 impl ControlService {
@@ -43,6 +46,7 @@ impl ControlService {
         actor: Peer,
         request: v1::CallRequest,
     ) -> Result<v1::CallResponse, Status> {
+        let asked = Instant::now();
         let component: ComponentId = request
             .component_id
             .parse()
@@ -90,22 +94,32 @@ impl ControlService {
             truncated: report.truncated,
             stopped_reason: report.stopped.as_str(),
         });
-        Ok(response(report, &invocation))
+        Ok(response(report, &invocation, asked))
     }
 }
 
-fn response(report: CallReport, invocation: &Invocation) -> v1::CallResponse {
+fn response(report: CallReport, invocation: &Invocation, asked: Instant) -> v1::CallResponse {
+    let times = v1::CallTimes {
+        waiting_us: micros(report.waiting),
+        ending_us: micros(report.ending),
+        total_us: micros(asked.elapsed()),
+    };
     v1::CallResponse {
+        times: (report.stopped != Stopped::NotStarted).then_some(times),
         result_json: report.result,
         invocation: invocation.id().to_owned(),
         stdout: report.stdout,
         stderr: report.stderr,
         truncated: report.truncated,
-        duration_us: u64::try_from(report.duration.as_micros()).unwrap_or(u64::MAX),
+        duration_us: micros(report.duration),
         memory_peak_bytes: report.memory_peak,
         stopped_reason: report.stopped.as_str().to_owned(),
         denials: invocation.denials().into_iter().map(wire).collect(),
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn wire(denial: SeenDenial) -> v1::CallDenial {

@@ -62,8 +62,12 @@ pub struct CallReport {
     pub truncated: bool,
     /// Why it ended.
     pub stopped: Stopped,
+    /// Until a process of its own was there for it.
+    pub waiting: Duration,
     /// From the call's frame to its answer.
     pub duration: Duration,
+    /// From the answer until none of its processes was left.
+    pub ending: Duration,
     /// Most memory that all its processes held together, in bytes.
     pub memory_peak: u64,
 }
@@ -96,6 +100,7 @@ impl Pool {
         args: &RawValue,
         limit: Duration,
     ) -> CallReport {
+        let asked = Instant::now();
         let mut spare = match self.take(PATIENCE).await {
             Ok(spare) => spare,
             Err(error) => return not_started("worker_unavailable", &error.to_string()),
@@ -108,6 +113,7 @@ impl Pool {
         }
         spare.slot().begin(Arc::clone(&invocation));
         self.running.begins(&invocation);
+        let waiting = asked.elapsed();
         let started = Instant::now();
         let call = ToSpare::Call {
             invocation: invocation.id(),
@@ -118,7 +124,9 @@ impl Pool {
             () = invocation.was_cut() => None,
         };
         let duration = started.elapsed();
+        let answered_at = Instant::now();
         let (peak, starved) = finish(spare).await;
+        let ending = answered_at.elapsed();
         invocation.end();
         self.released();
         let mut report = match answered {
@@ -132,7 +140,9 @@ impl Pool {
                 &format!("the tool did not answer within {} ms", limit.as_millis()),
             ),
         };
+        report.waiting = waiting;
         report.duration = duration;
+        report.ending = ending;
         report.memory_peak = peak;
         report
     }
@@ -163,7 +173,9 @@ fn said_report(said: FromSpare) -> CallReport {
         stderr: said.stderr,
         truncated: said.truncated,
         stopped: Stopped::Answered,
+        waiting: Duration::ZERO,
         duration: Duration::ZERO,
+        ending: Duration::ZERO,
         memory_peak: 0,
     }
 }
@@ -205,7 +217,9 @@ fn failure(stopped: Stopped, kind: &str, message: &str) -> CallReport {
         stderr: String::new(),
         truncated: false,
         stopped,
+        waiting: Duration::ZERO,
         duration: Duration::ZERO,
+        ending: Duration::ZERO,
         memory_peak: 0,
     }
 }

@@ -10,6 +10,6 @@ mod spare;
 mod spec;
 
 pub use attach::WorkerConnection;
-pub use call::CallReport;
+pub use call::{CallReport, Stopped};
 pub use pool::Pool;
 pub use spec::{CommandStart, Program, ToolSpec};

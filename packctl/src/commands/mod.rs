@@ -19,6 +19,7 @@ mod review;
 pub(crate) mod secret;
 pub(crate) mod stats;
 pub(crate) mod terminal;
+pub(crate) mod tool;
 pub(crate) mod up;
 
 use crate::{cli::Command, context::Context, failure::Failure};
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Stats(stats) => stats.run(context),
         Command::Quota(quota) => quota.run(context),
         Command::Call(call) => call.run(context),
+        Command::Tool(tool) => tool.run(context),
         Command::Terminal(terminal) => terminal.run(context),
         Command::Pending(pending) => pending.run(context),
         Command::Grant(grant) => grant.run(context),

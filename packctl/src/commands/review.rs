@@ -91,6 +91,22 @@ impl Shown {
         &self.digest
     }
 
+    /// Whether it is what was approved, seen or not.
+    pub(crate) fn is_approved(&self) -> bool {
+        self.approved
+    }
+
+    /// Files, and bytes in all of them.
+    pub(crate) fn extent(&self) -> (u64, u64) {
+        (self.files, self.bytes)
+    }
+
+    /// What its components were granted before, one line each.
+    pub(crate) fn grants(&self) -> Vec<String> {
+        let grants = self.items.iter().filter(|item| item.subject == "grant");
+        grants.map(|item| item.text(&item.now)).collect()
+    }
+
     /// Whether somebody looked at this and approved it.
     pub(crate) fn is_settled(&self) -> bool {
         self.approved && self.before.as_ref().is_some_and(|before| !before.unseen)

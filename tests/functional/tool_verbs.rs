@@ -1,0 +1,223 @@
+//! `packctl tool`: tools of one file each, which are packs of their own.
+
+use std::fs;
+
+use rumi_tests::{Broker, Home, Output};
+use serde_json::{Value, json};
+
+const COMPONENT: &str = "tool-echo:tool:echo";
+
+/// A broker and what is called of it; each test has its own, for all of them change packs.
+fn broker() -> Broker {
+    Broker::start(Home::new())
+}
+
+fn add(broker: &Broker, more: &[&str]) -> Output {
+    let arguments: Vec<&str> = ["tool", "add", "echo"]
+        .iter()
+        .chain(more)
+        .copied()
+        .collect();
+    broker.packctl(&arguments)
+}
+
+fn approvals(broker: &Broker) -> Vec<Value> {
+    let approve = |record: &Value| record["action"] == "approve";
+    broker.audit().into_iter().filter(approve).collect()
+}
+
+#[test]
+fn a_tool_is_added_from_a_string_called_replaced_and_removed() {
+    let broker = broker();
+    let home = broker.home();
+    let schema = home.file("echo.json", json!({"required": ["say"]}).to_string());
+    let schema = ["--schema", schema.to_str().unwrap()];
+    let code = "def run(args):\n    return args['say']\n";
+    let arguments = [
+        "tool", "add", "echo", "--runner", "python", "-o", "json", "-",
+    ];
+    let arguments: Vec<&str> = arguments.into_iter().chain(schema).collect();
+    let added = home.packctl_fed(&arguments, code).ok().json();
+    assert_eq!(added["component"], COMPONENT);
+    assert_eq!(added["replaced"], false);
+    // It is the admin's approval, of exactly these files, and is found in the log.
+    let records = approvals(&broker);
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["id"], added["record"]);
+    assert_eq!(records[0]["target"], "tool-echo");
+    assert_eq!(records[0]["detail"]["digest"], added["digest"]);
+    assert_eq!(broker.call(COMPONENT, &json!({"say": 1})).data(), 1);
+    let refused = broker.call(COMPONENT, &json!({}));
+    assert_eq!(refused.error_type(), "invalid_arguments");
+    let row = &broker.must(&["tool", "ls", "-o", "json"]).json()[0];
+    for (key, value) in [
+        ("name", json!("echo")),
+        ("component", json!(COMPONENT)),
+        ("runner", json!("python")),
+        ("state", json!("running")),
+        ("calls", json!(1)),
+    ] {
+        assert_eq!(row[key], value, "{key}");
+    }
+    let shown = broker.must(&["tool", "show", "echo", "-o", "json"]).json();
+    assert_eq!(shown["code"], code);
+    assert_eq!(shown["schema"], json!({"required": ["say"]}));
+    broker
+        .must(&["tool", "show", COMPONENT])
+        .says(&["running, 1 call", "    return args['say']"]);
+    // Nothing replaces it by mistake.
+    add(&broker, &["-c", "def run(args): return 2"])
+        .exits(1)
+        .says(&["there is a tool `echo` already", "--replace"]);
+    assert_eq!(broker.call(COMPONENT, &json!({"say": 1})).data(), 1);
+    let replaced = add(
+        &broker,
+        &["--replace", "-c", "def run(args): return 2", "-o", "json"],
+    );
+    assert_eq!(replaced.ok().json()["replaced"], true);
+    assert_eq!(broker.call(COMPONENT, &json!({})).data(), 2);
+    // Its grants go with it.
+    broker.changed(|home| {
+        home.packctl(&["grant", "add", COMPONENT, "env_read", "KEY"])
+            .ok();
+    });
+    broker
+        .must(&["tool", "rm", "echo"])
+        .says(&["removed tool-echo:tool:echo", "env_read"]);
+    assert!(!home.grant_file(COMPONENT).exists());
+    assert!(!home.pack("tool-echo").exists());
+    assert_eq!(broker.containers(), Vec::<String>::new());
+    assert!(broker.ps().iter().all(|pack| pack.pack != "tool-echo"));
+    broker.packctl(&["tool", "rm", "echo"]).exits(4);
+    broker.packctl(&["tool", "show", "echo"]).exits(4);
+    broker.verify().ok();
+}
+
+#[test]
+fn a_tool_that_does_not_come_up_leaves_nothing_and_harms_nothing() {
+    let broker = broker();
+    let home = broker.home();
+    let bad = home.file("bad.json", r#"{"type": "nonsense"}"#);
+    let bad = ["--schema", bad.to_str().unwrap(), "-c", "x = 1"];
+    add(&broker, &bad)
+        .exits(1)
+        .says(&["is no valid JSON Schema", "`echo` is not added"]);
+    assert!(!home.pack("tool-echo").exists());
+    assert!(broker.ps().is_empty(), "{:?}", broker.ps());
+    add(&broker, &["-c", "def run(args): return 1"]).ok();
+    let container = broker.containers();
+    let missing = [
+        "--replace",
+        "--requirement",
+        "rumi-has-no-such-package==1",
+        "-c",
+        "x = 1",
+    ];
+    add(&broker, &missing)
+        .exits(1)
+        .says(&["wheels could not be downloaded", "`echo` is not replaced"]);
+    // The old one was not even stopped, and is approved as it lies there.
+    assert_eq!(broker.containers(), container);
+    assert_eq!(broker.call(COMPONENT, &json!({})).data(), 1);
+    broker.must(&["up", "tool-echo"]).says(&["up already"]);
+    let left: Vec<_> = fs::read_dir(home.path().join("docker/packs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn only_what_tool_add_wrote_is_replaced_or_removed() {
+    let broker = broker();
+    let home = broker.home();
+    home.write_pack("tool-echo", "def run(args): return 'by hand'\n");
+    for arguments in [
+        &["tool", "rm", "echo"][..],
+        &["tool", "add", "echo", "--replace", "-c", "x = 1"],
+        &["tool", "show", "echo"],
+    ] {
+        broker
+            .packctl(arguments)
+            .exits(1)
+            .says(&["is not as `packctl tool add` wrote it"]);
+    }
+    broker
+        .must(&["tool", "ls"])
+        .says(&["`tool-echo` is passed over"]);
+    assert!(home.pack("tool-echo").join("tool.py").exists());
+    // A grant that waits for a tool of this name is told of before anything runs under it.
+    fs::remove_dir_all(home.pack("tool-echo")).unwrap();
+    broker.grant(
+        COMPONENT,
+        &json!({"env_read": {"enabled": true, "allowed_keys": ["KEY"]}}),
+    );
+    add(&broker, &["-c", "def run(args): return 1"])
+        .ok()
+        .says(&["warning: tool-echo:tool:echo may already: env_read"]);
+}
+
+#[test]
+fn what_cannot_be_a_tool_is_refused_before_anything_is_asked() {
+    let home = Home::new();
+    let not_there = home.base().join("nowhere.json");
+    let not_there = not_there.to_str().unwrap();
+    for (arguments, code, said) in [
+        (
+            &["tool", "add", "Echo", "-c", "x"][..],
+            2,
+            "the name of a tool",
+        ),
+        (&["tool", "add", "../x", "-c", "x"], 2, "the name of a tool"),
+        (&["tool", "add", "echo"], 2, "missing"),
+        (
+            &["tool", "add", "echo", "-c", "x", "file.py"],
+            2,
+            "cannot be used together",
+        ),
+        (
+            &["tool", "add", "echo", "-c", "x", "--runner", "Ruby!"],
+            2,
+            "runner",
+        ),
+        (
+            &["tool", "add", "echo", "-c", "x", "--schema", not_there],
+            1,
+            "cannot read",
+        ),
+        (&["tool", "add", "echo", not_there], 1, "cannot read"),
+        (
+            &[
+                "tool",
+                "add",
+                "echo",
+                "-c",
+                "x",
+                "--requirement",
+                "x @ file:///etc/passwd",
+            ],
+            2,
+            "must not hold an option, a path, a URL",
+        ),
+        (
+            &["tool", "add", "echo", "-c", "x", "--description", "a\nb"],
+            2,
+            "without control characters",
+        ),
+        (
+            &["tool", "add", "echo", "-c", "x", "--base", "mine"],
+            2,
+            "base",
+        ),
+        (&["tool", "rm", "echo"], 4, "there is no tool `echo`"),
+        // Only now anybody would have been asked.
+        (&["tool", "add", "echo", "-c", "x"], 5, "does not answer"),
+    ] {
+        home.packctl(arguments).exits(code).says(&[said]);
+    }
+    assert!(!home.pack("tool-echo").exists());
+    home.packctl(&["tool", "ls"])
+        .ok()
+        .says(&["no tool was added"]);
+}
