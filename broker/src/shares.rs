@@ -55,6 +55,12 @@ impl Part {
 }
 
 impl Share {
+    /// All places of somebody without sisters.
+    #[cfg(test)]
+    pub(crate) fn of(all: u32) -> Self {
+        Whole::new(all, 1, 0).part()
+    }
+
     /// A place, if there is one now.
     #[must_use]
     pub fn take(&self) -> Option<Place> {

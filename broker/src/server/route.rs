@@ -26,7 +26,7 @@ use crate::{
     capabilities::Connection,
     config::MESSAGE,
     freight::{FREE, Freight},
-    shares::Place,
+    shares::{Place, Share},
     workers::WorkerConnection,
 };
 
@@ -53,8 +53,7 @@ pub(super) struct Routes {
     worker: WorkerServer<WorkerConnection>,
     worker_connection: WorkerConnection,
     identity: Arc<Identity>,
-    /// This connection's place among those of HTTP/2, from its first request on.
-    channel: OnceLock<Place>,
+    channel: Channel,
     /// A request for a proxy has come over this connection.
     proxied: AtomicBool,
 }
@@ -76,7 +75,7 @@ impl Routes {
             connection,
             worker_connection: worker,
             identity,
-            channel: OnceLock::new(),
+            channel: Channel::default(),
             proxied: AtomicBool::new(false),
         }
     }
@@ -103,7 +102,8 @@ impl Routes {
     /// Waits for a turn, and keeps it until the reply is sent. A worker's stream lives as
     /// long as the worker and takes none.
     async fn in_turn(&self, request: Request<Incoming>) -> Response<InTurn> {
-        if !self.has_channel(&request) {
+        let channels = &self.identity.shares().channels;
+        if !self.channel.takes(&request, channels) {
             return too_many_channels(&request).map(InTurn::free);
         }
         // First, whatever its path is: it is a path of the host that the request names.
@@ -135,20 +135,6 @@ impl Routes {
             body,
             held: Some(Arc::new((turn, freight))),
         })
-    }
-
-    /// A worker needs none: its own component must not be able to keep it out.
-    fn has_channel<B>(&self, request: &Request<B>) -> bool {
-        if request.version() != Version::HTTP_2
-            || request.uri().path().starts_with(WORKER)
-            || self.channel.get().is_some()
-        {
-            return true;
-        }
-        let place = self.identity.shares().channels.take();
-        place
-            .map(|place| self.channel.get_or_init(|| place))
-            .is_some()
     }
 
     async fn dispatch(&self, request: Request<Metered>) -> Response<Body> {
@@ -193,6 +179,33 @@ impl Routes {
         boxed(connect::error(&Status::unimplemented(
             "nothing is served here; see proto/rumi/v1 for what is",
         )))
+    }
+}
+
+/// Whether a connection may speak HTTP/2, whose requests may send ahead.
+#[derive(Debug, Default)]
+struct Channel {
+    /// Its place among those that may, from its first request on.
+    place: OnceLock<Place>,
+    /// It has carried a worker's stream.
+    attached: AtomicBool,
+}
+
+impl Channel {
+    /// The one stream of a worker needs no place: its own component must not be able to keep it out. More of
+    /// them over one connection do, for what runs outside of calls could send ahead on as many as there may be.
+    fn takes<B>(&self, request: &Request<B>, places: &Share) -> bool {
+        if request.version() != Version::HTTP_2 || self.place.get().is_some() {
+            return true;
+        }
+        if request.uri().path().starts_with(WORKER) && !self.attached.swap(true, Ordering::Relaxed)
+        {
+            return true;
+        }
+        let place = places.take();
+        place
+            .map(|place| self.place.get_or_init(|| place))
+            .is_some()
     }
 }
 
@@ -281,4 +294,32 @@ where
     B::Error: Into<tonic::codegen::StdError>,
 {
     response.map(Body::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(path: &str, version: Version) -> Request<()> {
+        let request = Request::builder().uri(path).version(version);
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn a_worker_needs_no_channel_for_its_one_stream_and_many_streams_need_one() {
+        let none = Share::of(0);
+        let attach = request("/rumi.v1.Worker/Attach", Version::HTTP_2);
+        let connection = Channel::default();
+        assert!(connection.takes(&attach, &none));
+        assert!(!connection.takes(&attach, &none));
+        assert!(Channel::default().takes(&attach, &none));
+        let read = request("/rumi.v1.Capabilities/FileRead", Version::HTTP_2);
+        assert!(!Channel::default().takes(&read, &none));
+        let simple = request("/rumi.v1.Capabilities/FileRead", Version::HTTP_11);
+        assert!(Channel::default().takes(&simple, &none));
+        let one = Share::of(1);
+        let connection = Channel::default();
+        assert!((0..9).all(|_| connection.takes(&attach, &one) && connection.takes(&read, &one)));
+        assert!(!Channel::default().takes(&read, &one));
+    }
 }
