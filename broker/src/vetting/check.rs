@@ -36,6 +36,8 @@ struct Asked<'a> {
     permitted: &'a [String],
     /// None for any.
     imports: Option<Vec<&'a str>>,
+    /// Modules that somebody named, and so means to use whatever the rules say of them.
+    named: Vec<&'a str>,
 }
 
 impl<'a> Check<'a> {
@@ -49,10 +51,10 @@ impl<'a> Check<'a> {
     ) -> Self {
         let rules = settings.rules.iter().copied();
         let rules = rules.filter(|rule| !(exempt.files && rule.is_about_files()));
-        let mut imports = settings.imports(language);
-        if let Some(allowed) = &mut imports {
-            allowed.extend(exempt.imports.iter().map(String::as_str));
-        }
+        let mut named = settings.imports(language).unwrap_or_default();
+        named.extend(exempt.imports.iter().map(String::as_str));
+        let any = settings.imports(language).is_none();
+        let imports = (!any).then(|| named.clone());
         Self {
             language,
             code,
@@ -61,6 +63,7 @@ impl<'a> Check<'a> {
                 forbidden: settings.forbidden(language),
                 permitted: settings.permitted(language),
                 imports,
+                named,
             },
         }
     }
@@ -97,7 +100,7 @@ mod tests {
         let expected = serde_json::json!({
             "language": "python", "code": "x\n\"",
             "settings": {"rules": ["processes", "file_writes", "file_removals"], "forbidden": ["os.kill"],
-                "permitted": ["os.fork"], "imports": ["math"]},
+                "permitted": ["os.fork"], "imports": ["math"], "named": ["math"]},
         });
         assert_eq!(asked(Language::Python, settings, &none), expected);
         let exempt = Exemptions {
@@ -113,9 +116,10 @@ mod tests {
             asked_of["settings"]["imports"],
             serde_json::json!(["math", "pandas"])
         );
-        // Where any import is allowed, one more changes nothing.
+        // Where any import is allowed, one that is named is still known to be meant.
         let settings = r#"{"javascript": {"imports": null}}"#;
         let asked_of = asked(Language::Javascript, settings, &exempt);
         assert_eq!(asked_of["settings"]["imports"], serde_json::Value::Null);
+        assert_eq!(asked_of["settings"]["named"], serde_json::json!(["pandas"]));
     }
 }

@@ -133,6 +133,9 @@ struct Place {
     found: String,
     /// The dotted name that is objected to, where there is one.
     name: Option<String>,
+    /// It is the name of a module that is imported here.
+    #[serde(default)]
+    import: bool,
 }
 
 impl Findings {
@@ -180,22 +183,22 @@ fn finding(language: Language, place: Place) -> Finding {
         column: place.column.max(1),
         rule: place.rule,
         found: short(&place.found),
-        allow: allow(language, place.rule, name.as_deref()),
+        allow: allow(language, place.rule, name.as_deref(), place.import),
     }
 }
 
 /// What would allow it. The checker's word goes into this only where it can be nothing but a name.
-fn allow(language: Language, rule: Rule, name: Option<&str>) -> String {
+fn allow(language: Language, rule: Rule, name: Option<&str>, import: bool) -> String {
     let section = format!("`exec.validation.{language}");
     match (rule, name) {
         (Rule::Syntax, _) => String::new(),
-        (Rule::Imports, Some(name)) => format!(
-            "--allow-import {name}, or `{name}` in {section}.imports` of docker/config.json"
-        ),
-        (Rule::Imports, None) => format!("its name in {section}.imports` of docker/config.json"),
         (Rule::Forbidden, _) => {
             format!("taking it out of {section}.forbidden` of docker/config.json")
         }
+        (_, Some(name)) if import => format!(
+            "--allow-import {name}, or `{name}` in {section}.imports` of docker/config.json"
+        ),
+        (Rule::Imports, _) => format!("its name in {section}.imports` of docker/config.json"),
         (Rule::FileWrites | Rule::FileRemovals, Some(name)) => {
             format!("--out DIR, or `{name}` in {section}.permitted` of docker/config.json")
         }
@@ -238,8 +241,8 @@ mod tests {
         let found = parse(
             r#"{"findings": [
                 {"line": 3, "column": 5, "rule": "processes", "found": "`s` is `os.system`", "name": "os.system"},
-                {"line": 4, "column": 1, "rule": "imports", "found": "`import socket`", "name": "socket"},
-                {"line": 5, "column": 1, "rule": "imports", "found": "x", "name": "x; packctl grant add evil"},
+                {"line": 4, "column": 1, "rule": "imports", "found": "`import socket`", "name": "socket", "import": true},
+                {"line": 5, "column": 1, "rule": "imports", "found": "x", "name": "x; packctl grant add evil", "import": true},
                 {"line": 6, "column": 1, "rule": "file_writes", "found": "`open`"},
                 {"line": 0, "column": 0, "rule": "syntax", "found": "no"}]}"#,
         )

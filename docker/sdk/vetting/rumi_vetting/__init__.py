@@ -1,0 +1,1 @@
+"""What ad-hoc code is looked through for. Not for use by tools."""
