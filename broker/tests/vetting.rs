@@ -33,8 +33,13 @@ fn image(language: Language) -> &'static str {
     }
 }
 
-/// What the checkers print, one for each piece of code, all in one container.
-fn answers(language: Language, codes: &[&str], settings: &ValidationSettings) -> Vec<Vec<u8>> {
+/// What a command in a container prints when it is asked about each piece of code.
+fn asked(
+    language: Language,
+    codes: &[&str],
+    settings: &ValidationSettings,
+    argv: &[&str],
+) -> String {
     let exempt = Exemptions::default();
     let line = |code: &&str| {
         Check::new(language, code, settings, &exempt)
@@ -42,11 +47,6 @@ fn answers(language: Language, codes: &[&str], settings: &ValidationSettings) ->
             .unwrap()
     };
     let lines: Vec<u8> = codes.iter().flat_map(line).collect();
-    // A checker that dies says nothing, and its line stays empty.
-    let each = format!(
-        "while IFS= read -r line; do printf '%s\\n' \"$line\" | {} >/tmp/a 2>/dev/null; head -n 1 /tmp/a; echo =; done",
-        checker(language).join(" ")
-    );
     let mut container = Command::new("docker")
         .args([
             "run",
@@ -66,10 +66,8 @@ fn answers(language: Language, codes: &[&str], settings: &ValidationSettings) ->
             "--memory",
             "512m",
             image(language),
-            "sh",
-            "-c",
-            &each,
         ])
+        .args(argv)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -78,7 +76,17 @@ fn answers(language: Language, codes: &[&str], settings: &ValidationSettings) ->
     let writing = std::thread::spawn(move || input.write_all(&lines));
     let output = container.wait_with_output().unwrap();
     writing.join().unwrap().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a checker of its own says of each piece of code.
+fn answers(language: Language, codes: &[&str], settings: &ValidationSettings) -> Vec<Vec<u8>> {
+    // A checker that dies says nothing, and its answer stays empty.
+    let each = format!(
+        "while IFS= read -r line; do printf '%s\\n' \"$line\" | {} 2>/dev/null; echo =; done",
+        checker(language).join(" ")
+    );
+    let text = asked(language, codes, settings, &["sh", "-c", &each]);
     let mut answers: Vec<Vec<u8>> = text
         .split("=\n")
         .map(|one| one.as_bytes().to_vec())
@@ -88,15 +96,16 @@ fn answers(language: Language, codes: &[&str], settings: &ValidationSettings) ->
     answers
 }
 
+/// What one checker finds in all of them, one after the other.
 fn check(language: Language, codes: &[&str], settings: &ValidationSettings) -> Vec<Findings> {
-    let read = |answer: &Vec<u8>| {
-        Findings::parse(language, answer)
-            .unwrap_or_else(|error| panic!("{}: {error}", answer.escape_ascii()))
+    let read = |answer: &str| {
+        Findings::parse(language, answer.as_bytes())
+            .unwrap_or_else(|error| panic!("{answer}: {error}"))
     };
-    answers(language, codes, settings)
-        .iter()
-        .map(read)
-        .collect()
+    let text = asked(language, codes, settings, checker(language));
+    let found: Vec<Findings> = text.lines().map(read).collect();
+    assert_eq!(found.len(), codes.len());
+    found
 }
 
 fn shown(findings: &Findings) -> String {
@@ -238,6 +247,11 @@ fn no_code_keeps_a_checker_from_its_answer() {
         "\"".repeat(20_001),
         "<<A ".repeat(2_000),
         "case x in a) ".repeat(1_000),
+        // More findings than anybody reads.
+        "eval(1);\n".repeat(10_000),
+        "eval 1\n".repeat(10_000),
+        format!("import {}", "x".repeat(100_000)),
+        format!("require('{}')", "x".repeat(100_000)),
     ];
     // Names that stand for each other in a ring, and grow with each turn.
     let ring = (0..300).map(|n| format!("v{n} = v{}.a", (n + 1) % 300));

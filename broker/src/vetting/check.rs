@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::language::Language;
 use crate::config::{Exemptions, ValidationSettings};
 
-/// How the checker of a language is started in an image: it reads one [`Check`] on its standard input, until the end or an
-/// empty line, and prints what [`super::Findings::parse`] reads. It may be started long before it is asked.
+/// How the checker of a language is started in an image: for each [`Check`] that it reads on its standard input it prints a
+/// line that [`super::Findings::parse`] reads, until the input ends. It may be started long before it is asked.
 #[must_use]
 pub fn checker(language: Language) -> &'static [&'static str] {
     match language {

@@ -121,6 +121,9 @@ pub enum CheckerError {
 struct Answer {
     #[serde(default)]
     findings: Vec<Place>,
+    /// Further ones that it did not list.
+    #[serde(default)]
+    more: u32,
     failed: Option<String>,
 }
 
@@ -151,7 +154,9 @@ impl Findings {
         if let Some(why) = answer.failed {
             return Err(CheckerError::Failed(short(&why)));
         }
+        let unlisted = usize::try_from(answer.more).unwrap_or(usize::MAX);
         let more = answer.findings.len().saturating_sub(SHOWN);
+        let more = more.saturating_add(unlisted);
         let places = answer.findings.into_iter().take(SHOWN);
         let list = places.map(|place| finding(language, place)).collect();
         Ok(Self { list, more })
@@ -274,8 +279,8 @@ mod tests {
             format!(r#"{{"line": 1, "column": 1, "rule": "imports", "found": "{found}"}}"#)
         };
         let many = vec![one("x"); SHOWN + 7].join(",");
-        let found = parse(&format!("{{\"findings\": [{many}]}}")).unwrap();
-        assert_eq!((found.list().len(), found.more()), (SHOWN, 7));
+        let found = parse(&format!("{{\"findings\": [{many}], \"more\": 3}}")).unwrap();
+        assert_eq!((found.list().len(), found.more()), (SHOWN, 10));
         let long = parse(&format!("{{\"findings\": [{}]}}", one(&"ß".repeat(1_000)))).unwrap();
         assert_eq!(long.list()[0].found.chars().count(), SHOWN_TEXT + 1);
         for (answer, part) in [

@@ -1,10 +1,13 @@
 'use strict';
-// Looks through one piece of JavaScript for what the settings object to: the same questions and answers as check.py.
+// Looks through pieces of JavaScript for what the settings object to: the same questions and answers as check.py.
 // It only parses: nothing of the code runs here.
 
 const acorn = require('/usr/share/nodejs/acorn');
 const { Reader } = require('./javascript/reader');
 const { Settings } = require('./javascript/rules');
+
+// Findings that are printed; further ones are counted.
+const PRINTED = 100;
 
 /** A tree, of the code as a script or else as a module; the error of the one that it looks like. */
 function parse(code) {
@@ -39,7 +42,8 @@ function answer(line) {
   const asked = JSON.parse(line);
   if (asked.language !== 'javascript') return { failed: `\`${asked.language}\` is not checked here` };
   try {
-    return { findings: check(asked.code, new Settings(asked.settings)) };
+    const findings = check(asked.code, new Settings(asked.settings));
+    return { findings: findings.slice(0, PRINTED), more: Math.max(0, findings.length - PRINTED) };
   } catch (error) {
     if (error instanceof RangeError) return { failed: 'it is nested too deeply' };
     throw error;
@@ -49,9 +53,7 @@ function answer(line) {
 let read = '';
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (text) => {
-  read += text;
-  const end = read.indexOf('\n');
-  if (end < 0) return;
-  process.stdin.destroy();
-  process.stdout.write(JSON.stringify(answer(read.slice(0, end))) + '\n');
+  const lines = (read + text).split('\n');
+  read = lines.pop();
+  for (const line of lines) if (line.trim()) process.stdout.write(JSON.stringify(answer(line)) + '\n');
 });

@@ -1,8 +1,8 @@
-"""Looks through one piece of Python or Bash for what the settings object to.
+"""Looks through pieces of Python or Bash for what the settings object to.
 
-Reads `{"language", "code", "settings"}` as one line of JSON and prints `{"findings": [{"line", "column",
-"rule", "found", "name", "import"}]}`, or `{"failed": WHY}`. It only parses: nothing of the code runs here.
-All is imported before the line is read, so that it can be started ahead.
+Reads `{"language", "code", "settings"}` as a line of JSON and prints `{"findings": [{"line", "column",
+"rule", "found", "name", "import"}], "more": COUNT}`, or `{"failed": WHY}`. It only parses: nothing of the code runs here.
+All is imported before the first line is read, so that it can be started ahead.
 """
 
 import json
@@ -13,6 +13,9 @@ sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
 from rumi_vetting import bash, python  # noqa: E402  (found through the line above)
 from rumi_vetting.rules import Settings  # noqa: E402
+
+# Findings that are printed; further ones are counted.
+PRINTED = 100
 
 CHECKERS = {"python": python.check, "bash": bash.check}
 
@@ -29,13 +32,15 @@ def answer(line):
         return {"failed": "it is nested too deeply"}
     except OSError as error:
         return {"failed": str(error)}
-    return {"findings": [vars(finding) for finding in sorted(findings, key=lambda one: (one.line, one.column))]}
+    findings = sorted(findings, key=lambda one: (one.line, one.column))
+    return {"findings": [vars(one) for one in findings[:PRINTED]], "more": max(0, len(findings) - PRINTED)}
 
 
 def main():
-    line = sys.stdin.buffer.readline()
-    if line.strip():
-        sys.stdout.write(json.dumps(answer(line)) + "\n")
+    for line in sys.stdin.buffer:
+        if line.strip():
+            sys.stdout.write(json.dumps(answer(line)) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

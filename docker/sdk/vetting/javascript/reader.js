@@ -7,6 +7,9 @@ const TIMERS = /^global\.set(Timeout|Interval|Immediate)$/;
 // Ways into the interpreter that code has no other use for.
 const INNARDS = new Set(['__proto__', '__defineGetter__', '__lookupGetter__']);
 
+// Characters of what was found that are told.
+const LONGEST = 250;
+
 /** Goes through a tree and collects findings, one a place. */
 class Reader {
   constructor(code, tree, settings) {
@@ -27,8 +30,8 @@ class Reader {
     const before = this.code.slice(node.start - column, node.start);
     const place = `${line}:${column}`;
     if (this.found.has(place)) return;
-    const finding = { line, column: [...before].length + 1, rule, found };
-    if (name) finding.name = name;
+    const finding = { line, column: [...before].length + 1, rule, found: found.slice(0, LONGEST) };
+    if (name) finding.name = name.slice(0, LONGEST);
     if (module) finding.import = true;
     this.found.set(place, finding);
   }

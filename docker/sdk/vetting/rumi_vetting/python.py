@@ -34,6 +34,8 @@ INNARDS = set(
 
 def check(code, settings):
     """What the settings object to in the code."""
+    # The compiler calls itself, and must come to its end before the stack does.
+    sys.setrecursionlimit(1_000)
     try:
         tree = compile(code, "code", "exec", ONLY_TREE)
         # What only the compiler refuses, such as a `return` outside of functions.

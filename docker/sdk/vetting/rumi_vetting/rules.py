@@ -45,6 +45,10 @@ BASH = {
 NAMES = {"python": PYTHON, "bash": BASH}
 
 
+# Characters of what was found that are told.
+LONGEST = 250
+
+
 class Finding:
     """One place that a rule objects to; lines and columns count from 1."""
 
@@ -52,9 +56,9 @@ class Finding:
         self.line = line
         self.column = column
         self.rule = rule
-        self.found = found
+        self.found = found[:LONGEST]
         if name is not None:
-            self.name = name
+            self.name = name[:LONGEST]
         if module:
             setattr(self, "import", True)
 
