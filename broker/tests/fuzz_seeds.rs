@@ -14,14 +14,17 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// A target's name, and what it does with bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 14] = [
     ("audit_line", entries::audit_line),
     ("client_hello", entries::client_hello),
+    ("findings", entries::findings),
     ("grant", entries::grant),
     ("grpc_request", entries::grpc_request),
     ("host", entries::host),
     ("json_request", entries::json_request),
+    ("language", entries::language),
     ("manifest", entries::manifest),
+    ("mask", entries::mask),
     ("path", entries::path),
     ("proxy_head", entries::proxy_head),
     ("template", entries::template),

@@ -4,6 +4,7 @@
 
 #![expect(
     clippy::panic,
+    clippy::unwrap_used,
     reason = "a test fails by panicking, in the functions it calls as well"
 )]
 

@@ -13,6 +13,6 @@ pub use check::{Check, checker};
 pub(crate) use findings::is_name;
 pub use findings::{CheckerError, Finding, Findings, Rule};
 pub use language::{Because, Detected, Language, UnknownLanguage, detect};
-pub use mask::Mask;
+pub use mask::{MASKED, Mask};
 
 pub use crate::config::{Exemptions, ValidationSettings};

@@ -6,6 +6,7 @@
 use std::{fmt::Debug, future::Future, pin::pin, task};
 
 use prost::Message;
+use rumi_broker::vetting::{Because, Findings, Language, MASKED, Mask, detect};
 use rumi_policy::{
     AbsPath, AllowedCommand, Cidr, ComponentId, Domain, DomainEntry, EnvKey, Grant, HandlerMeta,
     HandlerName, Host, NetworkAsk, PackId, PathGlob, Pattern, RelPath, ResolveAsk, TcpEntry,
@@ -222,6 +223,65 @@ pub fn url(bytes: &[u8]) {
     let again = NetworkAsk::parse("GET", &said).unwrap_or_else(|denial| panic!("{said}: {denial}"));
     assert_eq!(again, ask);
     assert!(ask.path().starts_with('/') && !ask.path().contains('?'));
+}
+
+/// Code, of which only the language is told. The first line that says something is one of its lines.
+pub fn language(bytes: &[u8]) {
+    let Ok(code) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    for default in Language::ALL {
+        let detected = detect(code, None, default);
+        match detected.because {
+            Because::Line { number, .. } => assert!(number >= 1 && number <= code.lines().count()),
+            Because::Default => assert_eq!(detected.language, default),
+            _ => assert!(code.starts_with("#!")),
+        }
+        assert_eq!(detect(code, Some("run.py"), default), {
+            let named = detect(code, Some("run.py"), Language::Python);
+            assert!(named.language == Language::Python || code.starts_with("#!"));
+            named
+        });
+    }
+}
+
+/// A stream with a credential: a byte for the length of the value, the value, and what is printed.
+pub fn mask(bytes: &[u8]) {
+    let Some((length, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let (value, stream) = bytes.split_at(usize::from(*length).min(bytes.len()));
+    let mask = Mask::new([value]);
+    let whole = mask.whole(stream);
+    let mut one_by_one = mask.clone();
+    let mut shown: Vec<u8> = stream
+        .chunks(1)
+        .flat_map(|byte| one_by_one.feed(byte))
+        .collect();
+    shown.extend(one_by_one.finish());
+    assert_eq!(shown, whole);
+    let bare = value.trim_ascii();
+    let holds =
+        |wanted: &[u8]| !wanted.is_empty() && stream.windows(wanted.len()).any(|at| at == wanted);
+    if bare == MASKED {
+        // It is hidden behind itself.
+    } else if holds(value) || holds(bare) {
+        assert_ne!(whole, stream);
+    } else if value.len() < 16 {
+        assert_eq!(whole, stream);
+    }
+}
+
+/// What a checker answers about code, from inside of the code's container.
+pub fn findings(bytes: &[u8]) {
+    let Ok(findings) = Findings::parse(Language::Python, bytes) else {
+        return;
+    };
+    for finding in findings.list() {
+        assert!(finding.line >= 1 && finding.column >= 1 && finding.found.chars().count() <= 201);
+        // Advice is ours: nothing of the answer is in it but a name.
+        assert!(finding.allow.len() <= 400 && !finding.allow.contains(['\n', '\x1b', ';']));
+    }
 }
 
 /// Runs what waits for nothing but itself.
