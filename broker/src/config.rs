@@ -3,6 +3,7 @@
 //! The shapes here and `docker/config.schema.json` say the same; a test compares the shipped
 //! file with the defaults below.
 
+mod allowed;
 mod exec;
 mod requests;
 mod runners;
@@ -19,6 +20,7 @@ use std::{
 use rumi_policy::Cidr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use allowed::AllowedRequirements;
 pub use exec::ExecSettings;
 pub use requests::RequestSettings;
 pub use runners::{EnvironmentError, PythonDefaults, Runners};
@@ -287,6 +289,8 @@ pub struct BuildSettings {
     /// PEM file lent to a build that may use the network; `None` for the system's.
     #[serde(deserialize_with = "absolute")]
     pub ca_bundle: Option<PathBuf>,
+    /// Packages that packs may require.
+    pub allowed_requirements: AllowedRequirements,
     /// Packs whose Dockerfile may use the network.
     pub networked_packs: BTreeSet<String>,
     /// Time until a build is ended.
@@ -298,6 +302,7 @@ impl Default for BuildSettings {
         Self {
             pip: ["python3", "-m", "pip"].map(String::from).to_vec(),
             ca_bundle: None,
+            allowed_requirements: AllowedRequirements::default(),
             networked_packs: BTreeSet::new(),
             timeout_ms: Millis::new(600_000),
         }

@@ -11,6 +11,8 @@ mod custom_handlers;
 #[cfg(test)]
 mod env_read;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod file_read;
 #[cfg(test)]
 mod file_write;

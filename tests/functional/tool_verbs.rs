@@ -210,6 +210,18 @@ fn what_cannot_be_a_tool_is_refused_before_anything_is_asked() {
             2,
             "base",
         ),
+        (
+            &[
+                "tool", "add", "echo", "-c", "x", "--env", "A=1", "--env", "A=2",
+            ],
+            2,
+            "given twice",
+        ),
+        (
+            &["tool", "add", "echo", "-c", "x", "--env", "A"],
+            2,
+            "KEY=VALUE",
+        ),
         (&["tool", "rm", "echo"], 4, "there is no tool `echo`"),
         // Only now anybody would have been asked.
         (&["tool", "add", "echo", "-c", "x"], 5, "does not answer"),
@@ -220,4 +232,125 @@ fn what_cannot_be_a_tool_is_refused_before_anything_is_asked() {
     home.packctl(&["tool", "ls"])
         .ok()
         .says(&["no tool was added"]);
+}
+
+#[test]
+fn the_admins_list_of_packages_holds_for_every_pack() {
+    let home = Home::new();
+    home.configure(|config| {
+        config["build"]["allowed_requirements"] = json!(["Six", "idna==3.7"]);
+    });
+    let broker = Broker::start(home);
+    let tool = |requirement: &str| {
+        let code = "import six\n\ndef run(args):\n    return six.ensure_str(b'text')\n";
+        add(
+            &broker,
+            &["--replace", "--requirement", requirement, "-c", code],
+        )
+    };
+    for refused in ["requests==2.32.3", "idna==3.8", "idna", "six-extra"] {
+        tool(refused).exits(1).says(&[
+            refused,
+            "is not among the packages that packs may require",
+            "build.allowed_requirements",
+        ]);
+    }
+    assert!(!broker.home().pack("tool-echo").exists());
+    tool("six==1.17.0").ok();
+    assert_eq!(broker.call(COMPONENT, &json!({})).data(), "text");
+}
+
+#[test]
+fn a_tool_is_checked_without_being_run() {
+    let home = Home::new();
+    let check = |name: &str, code: &str| {
+        let file = home.file(name, code);
+        home.packctl(&["tool", "check", file.to_str().unwrap(), "-o", "json"])
+    };
+    check("good.py", "def run(args):\n    return args\n").ok();
+    // Nothing of it runs, whatever it would do.
+    let mark = home.base().join("mark");
+    let runs = format!("open({mark:?}, 'w')\ndef run(args):\n    return 1\n");
+    check("runs.py", &runs).ok();
+    assert!(!mark.exists());
+    for (name, code, line, said) in [
+        (
+            "bad.py",
+            "def run(args):\n    return = 1\n",
+            2,
+            "invalid syntax",
+        ),
+        (
+            "none.py",
+            "def start(args):\n    return 1\n",
+            1,
+            "there is no function `run(args)`",
+        ),
+        (
+            "two.py",
+            "x = 1\ndef run(a, b):\n    return 1\n",
+            2,
+            "called with one argument",
+        ),
+        ("bad.sh", "if true; then\necho\n", 3, "syntax error"),
+    ] {
+        let found = check(name, code).exits(1).json();
+        assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+        assert_eq!(found[0]["line"], line, "{found}");
+        let message = found[0]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{message}");
+    }
+    home.packctl(&["tool", "check", "nobody"]).exits(4);
+    home.packctl(&["tool", "check", "/nowhere.py"]).exits(1);
+}
+
+#[test]
+fn types_are_checked_where_mypy_is_installed() {
+    let home = Home::new();
+    let place = home.base().join("mypy");
+    let python = "/usr/bin/python3";
+    let make = std::process::Command::new(python)
+        .args(["-m", "venv", place.to_str().unwrap()])
+        .status();
+    assert!(make.unwrap().success());
+    let pip = std::process::Command::new(place.join("bin/pip"))
+        .args(["install", "--quiet", "mypy==1.13.0"])
+        .status();
+    assert!(pip.unwrap().success());
+    let file = home.file(
+        "typed.py",
+        "import rumi\n\n# mypy: ignore-errors\n\ndef half(n: int) -> str:\n    return n / 2\n\ndef run(args):\n    return half('x') + rumi.read_text(1)\n",
+    );
+    let with = |path: String| {
+        let mut packctl = std::process::Command::new(rumi_tests::binary("packctl"));
+        let packctl = home.placed(&mut packctl).env("PATH", path);
+        Output::of(packctl.args(["tool", "check", file.to_str().unwrap(), "-o", "json"]))
+    };
+    let without = with("/usr/bin:/bin".to_owned());
+    if !std::path::Path::new("/usr/bin/mypy").exists() {
+        without
+            .ok()
+            .says(&["types were not checked", "pip install mypy"]);
+    }
+    // Code may tell mypy to say nothing of it; that is its author's word, and is left to be seen.
+    let path = format!("{}:/usr/bin:/bin", place.join("bin").display());
+    with(path.clone()).ok().says(&["types checked by mypy"]);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("# mypy: ignore-errors", "")).unwrap();
+    let found = with(path).exits(1).json();
+    let lines: Vec<u64> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["line"].as_u64().unwrap())
+        .collect();
+    assert!(lines.contains(&6) && lines.contains(&9), "{found}");
+    assert!(
+        found
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["by"] == "mypy"),
+        "{found}"
+    );
 }

@@ -1,6 +1,6 @@
 //! What a pack brings to its image, read once: what is shown and approved is what is built.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rumi_policy::{PackId, manifest};
 
@@ -50,7 +50,7 @@ impl Blueprint {
     /// # Errors
     /// When the pack's requirements or its Dockerfile are not fit.
     pub fn read(request: BuildRequest<'_>, settings: &BuildSettings) -> Result<Self, BuildError> {
-        let requirements = requirements(&request)?;
+        let requirements = requirements(&request, settings)?;
         let own = match request.context.file("Dockerfile") {
             Some(bytes) => {
                 let parsed = OwnDockerfile::parse(bytes).map_err(|source| BuildError::Dockerfile {
@@ -109,10 +109,20 @@ impl Blueprint {
     }
 }
 
-fn requirements(request: &BuildRequest<'_>) -> Result<Option<Requirements>, BuildError> {
-    let parse = |bytes: &[u8], path| {
+fn requirements(
+    request: &BuildRequest<'_>,
+    settings: &BuildSettings,
+) -> Result<Option<Requirements>, BuildError> {
+    let parse = |bytes: &[u8], path: PathBuf| {
         let parsed = Requirements::parse(bytes);
-        let parsed = parsed.map_err(|source| BuildError::Requirements { path, source })?;
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(source) => return Err(BuildError::Requirements { path, source }),
+        };
+        if let Some(line) = settings.allowed_requirements.lacks(parsed.text().lines()) {
+            let requirement = line.to_owned();
+            return Err(BuildError::NotAllowed { path, requirement });
+        }
         Ok(Some(parsed).filter(|requirements| !requirements.text().is_empty()))
     };
     match request.requirements {

@@ -62,6 +62,16 @@ pub enum BuildError {
         /// Line and reason.
         source: RequirementError,
     },
+    /// The admin's list has no such package.
+    #[error(
+        "`{path}`: `{requirement}` is not among the packages that packs may require; remedy: add it to `build.allowed_requirements` in docker/config.json and start the broker anew, or do without it"
+    )]
+    NotAllowed {
+        /// Which file.
+        path: PathBuf,
+        /// The requirement.
+        requirement: String,
+    },
     /// The manifest names requirements that are not there.
     #[error(
         "`{path}` does not exist, but the manifest names it; remedy: create it, or remove `requirements` from pack.json"

@@ -59,6 +59,7 @@ impl From<StartError> for Trouble {
             StartError::Load(_)
                 | StartError::Build(
                     BuildError::Requirements { .. }
+                        | BuildError::NotAllowed { .. }
                         | BuildError::Failed { .. }
                         | BuildError::Wheels { .. }
                         | BuildError::Context(_)

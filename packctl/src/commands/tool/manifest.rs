@@ -1,6 +1,6 @@
 //! The pack.json of a tool that was added.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use rumi_policy::manifest::{Manifest, Runner};
 use serde::Serialize;
@@ -39,6 +39,18 @@ pub(super) struct Said {
     /// Memory for one call, in MiB
     #[arg(long, value_name = "MIB")]
     memory_mb: Option<u32>,
+
+    /// A variable of its environment, which everybody who reads the pack sees; may be repeated
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+
+    /// Directory inside the container in which a call begins
+    #[arg(long, value_name = "DIR")]
+    working_dir: Option<String>,
+
+    /// Interpreter inside the container, for the runner python
+    #[arg(long = "python", value_name = "PATH")]
+    python_path: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +80,12 @@ struct WrittenComponent<'a> {
     timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_mb: Option<u32>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    working_dir: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    python_path: Option<&'a str>,
 }
 
 /// A manifest that the broker will take, and the name of the file that it runs.
@@ -101,6 +119,9 @@ impl Said {
                 schema: schema.as_deref(),
                 timeout_ms: self.timeout_ms,
                 memory_mb: self.memory_mb,
+                env: self.variables()?,
+                working_dir: self.working_dir.as_deref(),
+                python_path: self.python_path.as_deref(),
             }],
         };
         let wrong = |why: String| Failure::Usage {
@@ -112,6 +133,26 @@ impl Said {
         Manifest::parse(text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
         Ok(Made { text, entry })
     }
+
+    fn variables(&self) -> Result<BTreeMap<&str, &str>, Failure> {
+        let mut variables = BTreeMap::new();
+        for (key, value) in &self.env {
+            if variables.insert(key.as_str(), value.as_str()).is_some() {
+                return Err(Failure::Usage {
+                    message: format!("the variable `{key}` is given twice"),
+                    hint: "give each variable once".to_owned(),
+                });
+            }
+        }
+        Ok(variables)
+    }
+}
+
+/// One variable; the manifest's reader judges name and value.
+fn variable(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=');
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not `KEY=VALUE`"))
 }
 
 /// The text of a schema, as it was written: duplicate keys are for the manifest's reader to find.

@@ -4,6 +4,7 @@
 //! container of its own, so that what is added, changed or removed ends no call of another tool.
 
 mod add;
+mod check;
 mod ls;
 mod manifest;
 mod name;
@@ -23,6 +24,7 @@ pub(crate) enum Tool {
     Ls(ls::Ls),
     Show(show::Show),
     Rm(rm::Rm),
+    Check(check::Check),
 }
 
 impl Tool {
@@ -32,6 +34,7 @@ impl Tool {
             Self::Ls(ls) => ls.run(context),
             Self::Show(show) => show.run(context),
             Self::Rm(rm) => rm.run(context),
+            Self::Check(check) => check.run(context),
         }
     }
 }
