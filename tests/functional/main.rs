@@ -39,6 +39,8 @@ mod proxy;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod runners;
+#[cfg(test)]
 mod runtime;
 #[cfg(test)]
 mod sdk;

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{json, value::RawValue};
 
 use super::{
-    frame::{FrameError, FromSpare, SpareSays, ToSpare, ToolError},
+    frame::{FrameError, FromSpare, ProgramStopped, SpareSays, ToSpare, ToolError},
     pool::Pool,
     spare::{self, Spare},
 };
@@ -130,14 +130,29 @@ impl Pool {
         invocation.end();
         self.released();
         let mut report = match answered {
-            Some(Ok(Ok(said))) => said_report(said),
-            Some(Ok(Err(error))) if starved => memory_report(self.spec().memory_bytes, &error),
+            Some(Ok(Ok(said))) => {
+                let stopped = said.stopped;
+                let report = said_report(said);
+                if stopped == Some(ProgramStopped::Memory) || (starved && stopped.is_some()) {
+                    CallReport {
+                        result: memory_report(self.spec().memory_bytes, peak).result,
+                        stopped: Stopped::Memory,
+                        ..report
+                    }
+                } else {
+                    report
+                }
+            }
+            Some(Ok(Err(_))) if starved => memory_report(self.spec().memory_bytes, peak),
             Some(Ok(Err(error))) => ended_report(&error),
             None => failure(Stopped::Cut, "cut", "the call was ended from outside"),
             Some(Err(_)) => failure(
                 Stopped::Timeout,
                 "timeout",
-                &format!("the tool did not answer within {} ms", limit.as_millis()),
+                &format!(
+                    "the tool did not answer within {} ms; raise `timeout_ms` in its pack.json if it should have more, or `--timeout` where the caller set it",
+                    limit.as_millis()
+                ),
             ),
         };
         report.waiting = waiting;
@@ -172,7 +187,11 @@ fn said_report(said: FromSpare) -> CallReport {
         stdout: said.stdout,
         stderr: said.stderr,
         truncated: said.truncated,
-        stopped: Stopped::Answered,
+        stopped: match said.stopped {
+            None | Some(ProgramStopped::Exit) => Stopped::Answered,
+            Some(ProgramStopped::Memory) => Stopped::Memory,
+            Some(ProgramStopped::Crashed) => Stopped::Crashed,
+        },
         waiting: Duration::ZERO,
         duration: Duration::ZERO,
         ending: Duration::ZERO,
@@ -180,13 +199,15 @@ fn said_report(said: FromSpare) -> CallReport {
     }
 }
 
-fn memory_report(limit: u64, _: &FrameError) -> CallReport {
+fn memory_report(limit: u64, peak: u64) -> CallReport {
+    const MIB: u64 = 1024 * 1024;
     failure(
         Stopped::Memory,
         "memory",
         &format!(
-            "the tool needed more than its {} MB; raise memory_mb in its pack.json if it should have more",
-            limit / (1024 * 1024)
+            "the tool needed more than its {} MB, and used {} MB at its peak; raise `memory_mb` in its pack.json if it should have more",
+            limit / MIB,
+            peak.div_ceil(MIB)
         ),
     )
 }

@@ -61,12 +61,25 @@ pub(super) struct FromSpare {
     pub(super) says: SpareSays,
     pub(super) error: Option<ToolError>,
     pub(super) result: Option<Box<RawValue>>,
+    /// How the program ended instead of answering, as the guest saw it.
+    pub(super) stopped: Option<ProgramStopped>,
     #[serde(default)]
     pub(super) stdout: String,
     #[serde(default)]
     pub(super) stderr: String,
     #[serde(default)]
     pub(super) truncated: bool,
+}
+
+/// Why a program that the guest kept did not answer by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ProgramStopped {
+    Crashed,
+    /// It says that its own share of the memory was used up.
+    Memory,
+    /// It ended with an exit code other than 0.
+    Exit,
 }
 
 /// An error as tools report it.

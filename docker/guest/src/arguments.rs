@@ -2,9 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use rustix::process::Pid;
+
 use crate::{
     component::{ComponentId, NotAComponent},
-    enter,
+    confined, enter,
 };
 
 const USAGE: &str = "usage: rumi-guest init [--worker COMPONENT [WORKER OPTIONS]] | \
@@ -23,6 +25,12 @@ pub(crate) enum Command {
     Enter(enter::Options),
     /// The same on the host itself, as another user.
     Host(enter::HostOptions),
+    /// Waits for one call; started by a worker.
+    Spare {
+        socket: PathBuf,
+    },
+    /// Becomes the program of a service; started by a worker.
+    Confined(confined::Options),
     /// Becomes this command; nobody but the guest itself says so.
     Launch(enter::Launch, Vec<OsString>),
 }
@@ -60,6 +68,16 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Com
         },
         Some("enter") => parse_enter(arguments).map(Command::Enter),
         Some("host") => parse_host(arguments).map(Command::Host),
+        Some("spare") => {
+            let socket = arguments.next().ok_or(UsageError::Missing("the socket"))?;
+            match arguments.next() {
+                None => Ok(Command::Spare {
+                    socket: socket.into(),
+                }),
+                Some(other) => Err(UsageError::UnknownOption(shown(&other))),
+            }
+        }
+        Some("confined") => parse_confined(arguments).map(Command::Confined),
         Some("launch") => Ok(Command::Launch(enter::Launch::Plain, arguments.collect())),
         Some("launch-session") => Ok(Command::Launch(enter::Launch::Session, arguments.collect())),
         _ => Err(UsageError::UnknownCommand(shown(&command))),
@@ -134,6 +152,36 @@ fn parse_host(
     })
 }
 
+fn parse_confined(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<confined::Options, UsageError> {
+    let parent = arguments.next().ok_or(UsageError::Missing("the parent"))?;
+    let pid = parent.to_str().and_then(|text| text.parse().ok());
+    let pid = pid.and_then(Pid::from_raw);
+    let mut options = confined::Options {
+        parent: pid.ok_or_else(|| UsageError::UnknownOption(shown(&parent)))?,
+        directory: None,
+        argv: Vec::new(),
+    };
+    while let Some(option) = arguments.next() {
+        match option.to_str() {
+            Some("--in") => {
+                let value = arguments.next();
+                options.directory = Some(value.ok_or(UsageError::Missing("a directory"))?.into());
+            }
+            Some("--") => {
+                options.argv = arguments.collect();
+                return match options.argv.first() {
+                    Some(_) => Ok(options),
+                    None => Err(UsageError::Missing("the program")),
+                };
+            }
+            _ => return Err(UsageError::UnknownOption(shown(&option))),
+        }
+    }
+    Err(UsageError::Missing("`--`"))
+}
+
 fn parse_worker(
     mut arguments: impl Iterator<Item = OsString>,
 ) -> Result<WorkerOptions, UsageError> {
@@ -199,6 +247,14 @@ mod tests {
             "host / 0 1 -- ls",
             "host / 1 0 -- ls",
             "host / 1 -- ls",
+            "spare",
+            "spare /s x",
+            "confined",
+            "confined x -- ls",
+            "confined 1",
+            "confined 1 --",
+            "confined 1 --in",
+            "confined 1 ls",
         ];
         for line in lines {
             assert!(parsed(line).is_err(), "{line}");

@@ -1,15 +1,18 @@
 //! The static binary inside every container: PID 1, the workers of its components,
-//! the keeper of one command, the names of granted commands, and the list of programs. It knows nothing but the wire contracts.
+//! the spares that wait for a call, the keeper of one command, the names of granted commands, and the list of programs. It knows nothing but the wire contracts.
 
 mod arguments;
 mod backoff;
 mod component;
+mod confined;
+mod domain;
 mod enter;
 mod init;
 mod network;
 mod program;
 mod programs;
 mod say;
+mod spare;
 mod wipe;
 mod worker;
 
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         Command::Enter(options) => return enter::run(&options),
         Command::Host(options) => return enter::on_host(&options),
         Command::Launch(how, argv) => return enter::launch(how, &argv),
+        Command::Spare { socket } => return spare::run(&socket),
+        Command::Confined(options) => return confined::run(&options),
         Command::Init { worker } => init::run(worker).map_err(|error| say::chain(&error)),
         Command::Worker(options) => worker::run(options).map_err(|error| say::chain(&error)),
         Command::Programs => programs::print().map_err(|error| say::chain(&error)),

@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod interpreter;
+mod kept;
 mod lines;
 pub(crate) mod notes;
 mod runner;

@@ -16,6 +16,11 @@ import os
 import signal
 import sys
 
+if sys.version_info < (3, 7):
+    # Before anything else is loaded: what follows is not written for it.
+    os.write(4, ("failed it is Python %d.%d, and tools need Python 3.7 or later\n" % sys.version_info[:2]).encode("ascii"))
+    sys.exit(1)
+
 # Behind everything else: a pack's own module of any name comes first.
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 

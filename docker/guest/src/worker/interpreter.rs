@@ -17,11 +17,18 @@ use tokio::{
 
 use crate::{component::ComponentId, programs::DEFAULT_PATH};
 
-use super::{descriptors::Reserved, lines::Lines, notes::Notes};
+use super::{
+    descriptors::Reserved,
+    lines::Lines,
+    notes::Notes,
+    runner::{Configuration, Program},
+};
 
 /// Answers on their way to the supervisor.
 const ANSWERS: usize = 64;
 const HOME: &str = "/workspace";
+/// Without `-S` the interpreter would run code of the pack before it is told to.
+const PYTHON: [&str; 2] = ["-I", "-S"];
 
 /// What stays the same for a worker's life.
 #[derive(Debug)]
@@ -39,20 +46,51 @@ impl Surroundings {
         self.python(interpreter, &self.runner)
     }
 
-    /// The program of a service, which is told whose child it is.
-    pub(crate) fn service(&self, interpreter: &Path, entry: &Path) -> Command {
-        let runner = self.runner.with_file_name("rumi_service.py");
-        let mut command = self.python(interpreter, &runner);
-        command.arg(entry).arg(std::process::id().to_string());
+    /// The program of a service, confined before it can run any code of the pack.
+    pub(crate) fn service(&self, configuration: &Configuration) -> Command {
+        let worker = std::process::id().to_string();
+        let mut command = self.guest();
+        command.args(["confined", &worker]);
+        if let Some(directory) = &configuration.directory {
+            command.arg("--in").arg(directory);
+        }
+        command.arg("--").envs(&configuration.env);
+        match &configuration.program {
+            Program::Python { interpreter } => {
+                let runner = self.runner.with_file_name("rumi_service.py");
+                command.arg(interpreter).args(PYTHON).arg(runner);
+                command.arg(&configuration.entry).arg(worker);
+            }
+            Program::Command { argv } => {
+                command.args(argv);
+            }
+        }
+        command
+    }
+
+    /// A spare that keeps the tool's program.
+    pub(crate) fn spare(&self) -> Command {
+        let mut command = self.guest();
+        command.arg("spare").arg(&self.socket).stdout(Stdio::null());
+        command
+    }
+
+    fn guest(&self) -> Command {
+        // The link finds this file even when the host has replaced the binary since.
+        let mut command = self.program(Path::new("/proc/self/exe"));
+        command.arg0("rumi-guest");
         command
     }
 
     fn python(&self, interpreter: &Path, runner: &Path) -> Command {
-        let mut command = Command::new(interpreter);
-        // Without `-S` the interpreter would run code of the pack before it is told to.
+        let mut command = self.program(interpreter);
+        command.args(PYTHON).arg(runner);
         command
-            .args(["-I", "-S"])
-            .arg(runner)
+    }
+
+    fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
             .env("RUMI_SOCKET", &self.socket)
             .env("RUMI_COMPONENT", self.component.as_str())
             .env("HOME", HOME)
@@ -87,6 +125,8 @@ pub(crate) struct Process {
     pub(crate) waiting_since: Instant,
     /// It got as far as waiting for orders.
     pub(crate) proven: bool,
+    /// What it said instead of getting so far.
+    pub(crate) complaint: Option<String>,
 }
 
 #[derive(Debug)]
@@ -138,6 +178,7 @@ impl Process {
             unanswered: 0,
             waiting_since: Instant::now(),
             proven: false,
+            complaint: None,
         })
     }
 
@@ -147,7 +188,7 @@ impl Process {
     }
 }
 
-async fn read_lines(mut source: impl AsyncRead + Unpin, mut take: impl FnMut(String)) {
+pub(crate) async fn read_lines(mut source: impl AsyncRead + Unpin, mut take: impl FnMut(String)) {
     let mut lines = Lines::default();
     let mut buffer = [0; 1024];
     // An error is as good as an end: the other side is gone.

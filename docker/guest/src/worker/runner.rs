@@ -4,7 +4,12 @@
 //! interpreter, so nothing here relies on it: every order is acknowledged or repeated.
 
 use std::{
-    io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus, time::Duration,
+    collections::BTreeMap,
+    io,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
 };
 
 use tokio::{
@@ -17,6 +22,7 @@ use crate::backoff::Backoff;
 use super::{
     descriptors::Reserved,
     interpreter::{Answer, Process, Surroundings},
+    kept,
     notes::Notes,
 };
 
@@ -37,9 +43,32 @@ pub(crate) enum Order {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Configuration {
-    pub(crate) interpreter: PathBuf,
+    pub(crate) program: Program,
     /// The component's file.
     pub(crate) entry: PathBuf,
+    /// Where a service begins; a spare is told by the broker.
+    pub(crate) directory: Option<PathBuf>,
+    /// Variables of a service.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl Configuration {
+    /// The program that runs the component.
+    pub(crate) fn program(&self) -> &Path {
+        match &self.program {
+            Program::Python { interpreter } => interpreter,
+            Program::Command { argv } => Path::new(argv.first().map_or("", String::as_str)),
+        }
+    }
+}
+
+/// What runs the component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// A warm interpreter, which forks.
+    Python { interpreter: PathBuf },
+    /// A program of any kind; a spare is told the same by the broker.
+    Command { argv: Vec<String> },
 }
 
 #[derive(Debug)]
@@ -98,9 +127,7 @@ impl Runner {
                 Happening::Order(Some(Order::Configure(configuration))) => {
                     self.configure(configuration);
                 }
-                Happening::Order(Some(Order::MakeSpare)) => {
-                    self.wanted = (self.wanted + 1).min(ORDERS);
-                }
+                Happening::Order(Some(Order::MakeSpare)) => self.make_spare(),
                 Happening::Answer(answer) => self.answered(answer),
                 Happening::Stuck => self.stop_stuck(),
                 Happening::Ended(status) => self.ended(status).await,
@@ -139,7 +166,35 @@ impl Runner {
             self.wanted = (self.wanted + process.unanswered).min(ORDERS);
         }
         self.backoff.reset();
-        self.due = Some(Instant::now());
+        if self.keeps() {
+            self.due = None;
+            for _ in 0..std::mem::take(&mut self.wanted) {
+                self.keep();
+            }
+        } else {
+            self.due = Some(Instant::now());
+        }
+    }
+
+    fn make_spare(&mut self) {
+        if self.keeps() {
+            self.keep();
+        } else {
+            self.wanted = (self.wanted + 1).min(ORDERS);
+        }
+    }
+
+    /// Whether spares are programs that are kept, and no forks.
+    fn keeps(&self) -> bool {
+        let program = self.configuration.as_ref().map(|one| &one.program);
+        matches!(program, Some(Program::Command { .. }))
+    }
+
+    fn keep(&self) {
+        if let Err(error) = kept::start(&self.surroundings, &self.notes) {
+            self.notes
+                .spare_failed(format!("cannot start a spare: {error}"));
+        }
     }
 
     fn answered(&mut self, answer: Option<Answer>) {
@@ -158,6 +213,10 @@ impl Runner {
             Some(Answer::Refused(message)) => {
                 process.answer_came();
                 message
+            }
+            Some(Answer::Failed(message)) if !process.proven => {
+                process.complaint = Some(message);
+                return;
             }
             Some(Answer::Failed(message)) => message,
             None => {
@@ -202,7 +261,9 @@ impl Runner {
         if process.started.elapsed() >= HEALTHY {
             self.backoff.reset();
         }
-        let message = format!("the interpreter ended ({how})");
+        let message = process
+            .complaint
+            .unwrap_or_else(|| format!("the interpreter ended ({how})"));
         self.wanted = (self.wanted + process.unanswered).min(ORDERS);
         self.killed = if killed && !process.proven {
             self.killed + 1
@@ -234,12 +295,14 @@ impl Runner {
 
     fn launch(&mut self) {
         self.due = None;
-        let Some(configuration) = self.configuration.clone() else {
+        let Some(Program::Python { interpreter }) =
+            self.configuration.as_ref().map(|one| one.program.clone())
+        else {
             return;
         };
         match Process::start(
             &self.surroundings,
-            &configuration.interpreter,
+            &interpreter,
             &mut self.descriptors,
             &self.notes,
         ) {
@@ -247,7 +310,7 @@ impl Runner {
             Err(error) => {
                 self.give_up(&format!(
                     "cannot start the interpreter `{}`: {error}",
-                    configuration.interpreter.display()
+                    interpreter.display()
                 ));
                 self.due = Some(Instant::now() + self.backoff.pause());
             }

@@ -3,6 +3,7 @@
 use std::{io, process::ExitStatus, time::Duration};
 
 use rumi_proto::v1::ServiceState;
+use rustix::fs::{Access, access};
 use tokio::{
     process::Child,
     sync::mpsc,
@@ -125,10 +126,8 @@ impl Service {
             return;
         };
         self.starts = self.starts.saturating_add(1);
-        let spawned = self
-            .surroundings
-            .service(&configuration.interpreter, &configuration.entry)
-            .spawn();
+        let spawned =
+            present(configuration).and_then(|()| self.surroundings.service(configuration).spawn());
         match spawned {
             Ok(mut child) => {
                 if let Some(stdout) = child.stdout.take() {
@@ -144,8 +143,8 @@ impl Service {
                 self.report();
             }
             Err(error) => self.wait_and_start(&format!(
-                "cannot start the interpreter `{}`: {}",
-                configuration.interpreter.display(),
+                "cannot start `{}`: {}",
+                configuration.program().display(),
                 say::chain(&error)
             )),
         }
@@ -182,4 +181,9 @@ impl Service {
             ended: self.ended.clone(),
         });
     }
+}
+
+/// What confines the program is always there; whether the program is must be asked.
+fn present(configuration: &Configuration) -> io::Result<()> {
+    Ok(access(configuration.program(), Access::EXEC_OK)?)
 }

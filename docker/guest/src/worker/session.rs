@@ -21,7 +21,7 @@ use super::{
     descriptors::Reserved,
     interpreter::Surroundings,
     notes::{self, Notes},
-    runner::{Configuration, Order, Runner},
+    runner::{Configuration, Order, Program, Runner},
     service::Service,
 };
 
@@ -147,16 +147,26 @@ impl Worker {
         if configure.component_id != self.options.component.as_str() {
             return Err(SessionError::OtherComponent(configure.component_id));
         }
-        if configure.runner != "python" {
-            self.notes.spare_failed(format!(
-                "the runner `{}` is unknown to this guest; it knows `python`",
-                configure.runner
-            ));
-            return Ok(());
-        }
+        let program = match configure.runner.as_str() {
+            "python" => Program::Python {
+                interpreter: configure.interpreter.into(),
+            },
+            "command" => Program::Command {
+                argv: configure.command,
+            },
+            other => {
+                self.notes.spare_failed(format!(
+                    "the runner `{other}` is unknown to this guest; it knows `python` and `command`"
+                ));
+                return Ok(());
+            }
+        };
+        let directory = Some(configure.working_dir).filter(|directory| !directory.is_empty());
         self.order(Order::Configure(Configuration {
-            interpreter: configure.interpreter.into(),
+            program,
             entry: configure.entry.into(),
+            directory: directory.map(PathBuf::from),
+            env: configure.env.into_iter().collect(),
         }))
     }
 

@@ -6,6 +6,7 @@ mod init;
 mod proxy;
 #[cfg(test)]
 mod service;
+mod spare;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

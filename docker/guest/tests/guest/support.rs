@@ -248,6 +248,16 @@ impl Spare {
         serde_json::from_slice(&answer).unwrap()
     }
 
+    /// Whether it ends the connection, as one does that is no use any more.
+    pub(crate) fn ends(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(count) => count == 0,
+            // It had not read all that it was sent.
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Prepares for `entry` and makes the one call.
     pub(crate) fn call(mut self, entry: &Path, args: &serde_json::Value) -> serde_json::Value {
         let ready = self.exchange(&serde_json::json!({

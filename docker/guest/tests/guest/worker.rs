@@ -85,7 +85,7 @@ async fn the_runner_gets_nothing_but_its_own_descriptors() {
 }
 
 /// Whether this process has the descriptor open and passes it on.
-fn is_inherited(fd: i32) -> bool {
+pub(crate) fn is_inherited(fd: i32) -> bool {
     let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) else {
         return false;
     };
