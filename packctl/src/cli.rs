@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Build(commands::build::Build),
     Up(commands::up::Up),
     Approve(commands::approve::Approve),
+    Disapprove(commands::disapprove::Disapprove),
     Down(commands::down::Down),
     Ps(commands::ps::Ps),
     Logs(commands::logs::Logs),

@@ -57,6 +57,46 @@ fn answer(broker: &Broker) -> Value {
 }
 
 #[test]
+fn an_approval_is_taken_back_and_what_runs_goes_on() {
+    let home = Home::new();
+    write(&home);
+    let broker = Broker::start(home);
+    broker
+        .packctl(&["disapprove", "words"])
+        .exits(4)
+        .says(&["`words` is not approved"]);
+    broker.packctl(&["disapprove"]).exits(2);
+    broker.packctl(&["disapprove", "../words"]).exits(2);
+    broker.must(&["approve", "words"]);
+    broker.must(&["up", "words"]);
+    let taken = broker.must(&["disapprove", "words", "-o", "json"]).json();
+    assert_eq!(taken[0]["runs"], true, "{taken}");
+    let record = taken[0]["record"].as_str().unwrap();
+    let [record] = broker.records_of(record).try_into().expect("one record");
+    assert_eq!(record["action"], "disapprove", "{record}");
+    assert_eq!(answer(&broker), "as approved");
+    broker
+        .packctl(&["doctor"])
+        .says(&["`words` is not approved as it is"]);
+    broker.must(&["down", "words"]);
+    // The very files that were approved.
+    let (up, command) = refused(&broker);
+    up.says(&["it was never approved"]);
+    assert!(broker.containers().is_empty());
+    approve(&broker, &command);
+    broker.must(&["up", "words"]);
+    assert_eq!(answer(&broker), "as approved");
+    // One that cannot be read is taken back, too, and so is that of a pack that is gone.
+    broker.must(&["down", "words"]);
+    fs::write(broker.home().state().join("approvals/words.json"), "{").unwrap();
+    fs::remove_dir_all(broker.home().pack("words")).unwrap();
+    broker
+        .must(&["disapprove", "words"])
+        .says(&["`words` is approved no more"]);
+    broker.packctl(&["disapprove", "words"]).exits(4);
+}
+
+#[test]
 fn a_pack_is_started_only_as_it_was_approved() {
     let home = Home::new();
     write(&home);

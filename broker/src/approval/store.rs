@@ -1,7 +1,7 @@
 //! Approvals on disk: one file a pack, in a directory that only root may enter.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -81,6 +81,18 @@ pub enum ApprovalError {
     },
     /// The file system refused.
     #[error(
+        "cannot remove `{path}`: {source}; remedy: remove it by hand; until then `{pack}` is approved"
+    )]
+    Remove {
+        /// The pack.
+        pack: PackId,
+        /// The file.
+        path: PathBuf,
+        /// From the file system.
+        source: io::Error,
+    },
+    /// The file system refused.
+    #[error(
         "cannot write `{path}`: {source}; remedy: make room on the disk of the state directory"
     )]
     Write {
@@ -121,6 +133,23 @@ impl Approvals {
     /// When the file system refuses; then the one before still counts.
     pub fn keep(&self, pack: &PackId, approval: &Approval) -> Result<(), ApprovalError> {
         Self::write(pack, self.approved(pack), approval, Lasts::PowerLoss)
+    }
+
+    /// Removes the approval that counts, so that none does.
+    ///
+    /// # Errors
+    /// When the file system refuses; then it still counts.
+    pub fn remove(&self, pack: &PackId) -> Result<(), ApprovalError> {
+        let path = self.approved(pack);
+        let removed = fs::remove_file(&path).and_then(|()| {
+            // A name is gone for good only when its directory says so.
+            File::open(&self.directory)?.sync_all()
+        });
+        removed.map_err(|source| ApprovalError::Remove {
+            pack: pack.clone(),
+            path,
+            source,
+        })
     }
 
     /// What the container that was started last was made from.
@@ -260,7 +289,7 @@ fn replace(path: &Path, bytes: &[u8], lasts: Lasts) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::{super::Facts, *};
 
@@ -285,6 +314,21 @@ mod tests {
         let mode = fs::metadata(directory.path().join("demo.json")).unwrap();
         assert_eq!(mode.mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_approval_that_is_removed_is_none_and_another_packs_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let approvals = Approvals::new(directory.path().to_owned());
+        let (pack, other): (PackId, PackId) = ("demo".parse().unwrap(), "other".parse().unwrap());
+        for pack in [&pack, &other] {
+            approvals.keep(pack, &approval()).unwrap();
+        }
+        approvals.remove(&pack).unwrap();
+        assert_eq!(approvals.of(&pack).unwrap(), None);
+        assert_eq!(approvals.of(&other).unwrap(), Some(approval()));
+        let error = approvals.remove(&pack).unwrap_err();
+        assert!(matches!(error, ApprovalError::Remove { .. }), "{error}");
     }
 
     #[test]

@@ -42,6 +42,23 @@ impl ControlService {
             record: approved.record.to_string(),
         })
     }
+
+    pub(super) async fn disapprove_pack(
+        &self,
+        actor: Peer,
+        request: &v1::DisapproveRequest,
+    ) -> Result<v1::DisapproveResponse, Status> {
+        let pack = pack_id(&request.pack)?;
+        let record = self.packs.disapprove(&pack, actor).await;
+        let Some(record) = record.map_err(refused)? else {
+            return Err(Status::not_found(format!("`{pack}` is not approved")));
+        };
+        tracing::info!(%pack, uid = actor.uid, "approval taken back");
+        Ok(v1::DisapproveResponse {
+            record: record.to_string(),
+            runs: self.packs.running(&pack).is_some(),
+        })
+    }
 }
 
 /// A review as it goes over the wire, with what its components may already.

@@ -145,6 +145,16 @@ impl Control for ControlService {
             .map(Response::new)
     }
 
+    async fn disapprove(
+        &self,
+        request: Request<v1::DisapproveRequest>,
+    ) -> Result<Response<v1::DisapproveResponse>, Status> {
+        let actor = actor(&request)?;
+        self.disapprove_pack(actor, &request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
     async fn ps(
         &self,
         request: Request<v1::PsRequest>,

@@ -132,6 +132,32 @@ impl Packs {
         })
     }
 
+    /// Takes the approval of a pack back, also of one whose files are gone or whose approval cannot be read;
+    /// the record of it, or nothing where there is no approval. What runs goes on.
+    ///
+    /// # Errors
+    /// When it cannot be recorded or removed.
+    pub async fn disapprove(
+        &self,
+        id: &PackId,
+        actor: Peer,
+    ) -> Result<Option<RecordId>, StartError> {
+        let before = match self.broker.approvals().of(id) {
+            Ok(None) => return Ok(None),
+            Ok(Some(before)) => Some(before.digest),
+            Err(error) => {
+                tracing::warn!(pack = %id, %error, "an approval that cannot be read is taken back");
+                None
+            }
+        };
+        let detail = json!({ "before": before });
+        let record = self
+            .note(id, actor, "disapprove", None, Some(&detail))
+            .await?;
+        self.broker.approvals().remove(id)?;
+        Ok(Some(record))
+    }
+
     /// Whether a pack may be started as it was read.
     ///
     /// # Errors

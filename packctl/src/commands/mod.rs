@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
+pub(crate) mod disapprove;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod grant;
@@ -30,6 +31,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Build(build) => build.run(context),
         Command::Up(up) => up.run(context),
         Command::Approve(approve) => approve.run(context),
+        Command::Disapprove(disapprove) => disapprove.run(context),
         Command::Down(down) => down.run(context),
         Command::Ps(ps) => ps.run(context),
         Command::Logs(logs) => logs.run(context),

@@ -8,13 +8,13 @@ use std::{
 };
 
 use rumi_proto::v1::{
-    ApproveRequest, ApproveResponse, CallRequest, CallResponse, DoctorRequest, DoctorResponse,
-    GrantResetRequest, GrantResetResponse, HandlersRequest, HandlersResponse, LogLine, LogsRequest,
-    PacksRequest, Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, ReviewRequest,
-    ReviewResponse, SecretListRequest, SecretListResponse, SecretRemoveRequest,
-    SecretRemoveResponse, SecretSetRequest, SecretSetResponse, StatsResponse, StatusRequest,
-    StatusResponse, StopTerminalRequest, StopTerminalResponse, TerminalsRequest, TerminalsResponse,
-    UsesRequest, UsesResponse,
+    ApproveRequest, ApproveResponse, CallRequest, CallResponse, DisapproveRequest,
+    DisapproveResponse, DoctorRequest, DoctorResponse, GrantResetRequest, GrantResetResponse,
+    HandlersRequest, HandlersResponse, LogLine, LogsRequest, PacksRequest, Progress, PsRequest,
+    PsResponse, QuotasRequest, QuotasResponse, ReviewRequest, ReviewResponse, SecretListRequest,
+    SecretListResponse, SecretRemoveRequest, SecretRemoveResponse, SecretSetRequest,
+    SecretSetResponse, StatsResponse, StatusRequest, StatusResponse, StopTerminalRequest,
+    StopTerminalResponse, TerminalsRequest, TerminalsResponse, UsesRequest, UsesResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -138,6 +138,16 @@ impl Control for Scripted {
         self.note(format!("approve {} {}", request.pack, request.digest))?;
         Ok(Response::new(ApproveResponse {
             record: "01TEST".to_owned(),
+        }))
+    }
+    async fn disapprove(
+        &self,
+        request: Request<DisapproveRequest>,
+    ) -> Result<Response<DisapproveResponse>, Status> {
+        self.note(format!("disapprove {}", request.into_inner().pack))?;
+        Ok(Response::new(DisapproveResponse {
+            record: "01TEST".to_owned(),
+            runs: true,
         }))
     }
     async fn down(
