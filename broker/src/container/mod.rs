@@ -23,6 +23,7 @@ mod source;
 mod surroundings;
 mod terminal;
 mod throwaway;
+mod tmp;
 mod uids;
 mod wheels;
 mod workspace;
@@ -40,6 +41,7 @@ pub use lifecycle::{PackSpec, Running};
 pub use mounts::{MountError, make_shared};
 pub use programs::{ProgramIndex, Programs};
 pub use terminal::{Places, SandboxSpec, clean_leftovers, run};
+pub use tmp::Tmp;
 pub use uids::{PackUids, UidError, Uids};
 pub use workspace::{WorkspaceError, Workspaces};
 

@@ -4,6 +4,7 @@ mod cgroups;
 mod images;
 mod packs;
 mod sandboxes;
+mod tmp;
 
 use std::{
     fs,

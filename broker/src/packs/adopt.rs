@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Live, Pack, Packs, Phase, StartError, staff,
-    start::{askers, cgroup_of},
+    start::{askers, cgroup_of, tmp_of},
 };
 use crate::container::{ContainerId, Event, PackUids, Running, Watch};
 
@@ -157,10 +157,10 @@ impl Packs {
         if left > 0 {
             tracing::info!(pack = %running.pack, left, "ended calls that an earlier broker left");
         }
-        let cgroup = Arc::new(cgroup);
+        let (cgroup, tmp) = (Arc::new(cgroup), tmp_of(running));
         for pool in pools.values() {
             pool.take_over();
-            pool.enter_container(Arc::clone(&cgroup));
+            pool.enter_container(Arc::clone(&cgroup), tmp.clone());
         }
         for user in running.components.iter().skip(1) {
             if let Some(pool) = pools.get(&user.component) {

@@ -18,7 +18,7 @@ use crate::{
     caller::Identity,
     container::{
         BuildError, Built, CgroupError, ContainerCgroup, ContextError, EngineError, PackSpec,
-        PackUids, Running, UidError, WorkspaceError, build,
+        PackUids, Running, Tmp, UidError, WorkspaceError, build,
     },
     filesystem::{Asker, Mounted},
     server::{Listener, ListenerError},
@@ -358,9 +358,9 @@ impl Packs {
     ) -> Result<(), StartError> {
         let cgroup = cgroup_of(running)?;
         cgroup.prepare()?;
-        let cgroup = Arc::new(cgroup);
+        let (cgroup, tmp) = (Arc::new(cgroup), tmp_of(running));
         for pool in pools.values() {
-            pool.enter_container(Arc::clone(&cgroup));
+            pool.enter_container(Arc::clone(&cgroup), tmp.clone());
         }
         for user in running.components.iter().skip(1) {
             let engine = self.broker.engine();
@@ -469,6 +469,11 @@ pub(super) fn interrupted(error: tokio::task::JoinError) -> StartError {
 
 fn component<'a>(pack: &'a Pack, id: &rumi_policy::ComponentId) -> Option<&'a ComponentManifest> {
     pack.manifest.components.iter().find(|c| c.id == *id)
+}
+
+/// Its /tmp, where that can be looked at from here.
+pub(super) fn tmp_of(running: &Running) -> Option<Arc<Tmp>> {
+    running.pid().and_then(Tmp::of_init).map(Arc::new)
 }
 
 /// The cgroup of a container whose PID 1 lives.

@@ -185,7 +185,12 @@ impl Accept {
                 .unwrap_or(0),
         };
         let place = self.pool.place_of(peer.pid);
-        let worker = WorkerConnection::new(Arc::clone(&self.pool), peer, &place);
+        let worker = WorkerConnection::new(
+            Arc::clone(&self.pool),
+            peer,
+            &place,
+            self.broker.background().clone(),
+        );
         let behalf = self.pool.behalf_of(place);
         let caller = Caller::new(Arc::clone(&self.identity), peer, behalf);
         let routes = Arc::new(Routes::new(

@@ -24,7 +24,7 @@ pub(super) fn of(request: &mut Request<Incoming>) -> Near {
 
 /// On the runtime that passes its bytes on: a stream that stays with the one that accepted it has each
 /// packet announced there first, and costs a thread more that is woken.
-fn taken_over(upgraded: Upgraded) -> std::io::Result<NearStream> {
+pub(super) fn taken_over(upgraded: Upgraded) -> std::io::Result<NearStream> {
     match downcast::<TokioIo<Corked>>(upgraded) {
         Ok(parts) => {
             let corked = parts.io.into_inner();

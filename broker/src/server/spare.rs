@@ -1,18 +1,20 @@
 //! A warm spare comes in: one HTTP/1.1 upgrade, then frames both ways.
 
+use std::io;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper_util::rt::TokioIo;
 use tonic::Status;
 
-use super::{connect, metered::Metered};
+use super::{connect, metered::Metered, near};
 use crate::workers::WorkerConnection;
 
 /// Name of the protocol that follows the upgrade.
 const PROTOCOL: &str = "rumi-spare";
 
-/// Answers the upgrade and hands the stream to the component's pool.
+/// Answers the upgrade and hands the stream to the component's pool, on the runtime that makes calls:
+/// an answer that is announced to one thread and taken by another wakes both.
 pub(super) fn upgrade(
     worker: &WorkerConnection,
     request: Request<Metered>,
@@ -27,9 +29,13 @@ pub(super) fn upgrade(
         ));
     }
     let worker = worker.clone();
-    tokio::spawn(async move {
-        match hyper::upgrade::on(request).await {
-            Ok(upgraded) => worker.spare(TokioIo::new(upgraded)).await,
+    worker.calls().clone().spawn(async move {
+        let upgraded = hyper::upgrade::on(request).await;
+        let stream = upgraded
+            .map_err(io::Error::other)
+            .and_then(near::taken_over);
+        match stream {
+            Ok(stream) => worker.spare(stream).await,
             Err(error) => tracing::debug!(%error, "a spare went away before its upgrade"),
         }
     });

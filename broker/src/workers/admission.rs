@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use rumi_audit::Peer;
 
-use super::{pool::Pool, spare::Spare};
+use super::{
+    pool::Pool,
+    spare::{Line, Spare},
+};
 use crate::{caller::CallSlot, container::CallCgroup};
 
 /// Longest pause between orders when spares keep failing.
@@ -25,7 +26,7 @@ static GROUPS: AtomicU64 = AtomicU64::new(1);
 
 impl Pool {
     /// Takes in a spare: into its cgroup first, then it may load foreign code.
-    pub(super) async fn admit(&self, peer: Peer, stream: TokioIo<Upgraded>) {
+    pub(super) async fn admit(&self, peer: Peer, stream: Box<dyn Line>) {
         {
             let mut state = self.state();
             if state.ordered.pop_front().is_none() {
@@ -56,7 +57,7 @@ impl Pool {
         }
     }
 
-    async fn admit_ordered(&self, peer: Peer, stream: TokioIo<Upgraded>) -> Result<Spare, String> {
+    async fn admit_ordered(&self, peer: Peer, stream: Box<dyn Line>) -> Result<Spare, String> {
         let container = self
             .cgroup
             .read()

@@ -3,11 +3,13 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use rumi_audit::Peer;
 use rumi_proto::v1::{self, worker_command::Command, worker_event::Event, worker_server};
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Handle,
+    sync::mpsc,
+};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -22,24 +24,35 @@ pub struct WorkerConnection {
     pool: Arc<Pool>,
     peer: Peer,
     staff: bool,
+    calls: Handle,
 }
 
 impl WorkerConnection {
-    /// For a connection on the socket of the pool's component.
+    /// For a connection on the socket of the pool's component; `calls` is the runtime that makes calls.
     #[must_use]
-    pub fn new(pool: Arc<Pool>, peer: Peer, place: &Place) -> Self {
+    pub fn new(pool: Arc<Pool>, peer: Peer, place: &Place, calls: Handle) -> Self {
         Self {
             pool,
             peer,
             staff: matches!(place, Place::Staff),
+            calls,
         }
     }
 
-    /// Takes in a spare that has just connected.
-    pub async fn spare(self, stream: TokioIo<Upgraded>) {
+    /// The runtime that makes calls.
+    #[must_use]
+    pub fn calls(&self) -> &Handle {
+        &self.calls
+    }
+
+    /// Takes in a spare that has just connected. Its connection should be served by the runtime that calls.
+    pub async fn spare<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         // A process of a call would outlive its call as a spare.
         if self.staff {
-            self.pool.admit(self.peer, stream).await;
+            self.pool.admit(self.peer, Box::new(stream)).await;
         }
     }
 }

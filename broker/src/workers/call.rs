@@ -6,16 +6,19 @@ use std::{
 };
 
 use serde_json::{json, value::RawValue};
+use tokio::time::error::Elapsed;
 
 use super::{
     frame::{FrameError, FromSpare, ProgramStopped, SpareSays, ToSpare, ToolError},
     pool::Pool,
-    spare::{self, Spare},
+    spare::Spare,
 };
 use crate::caller::Invocation;
 
 /// How long a call waits for a process of its own.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After this long a call is none of the short ones, and the spare that it took is replaced while it runs.
+const LONG: Duration = Duration::from_millis(5);
 
 /// Why a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub struct CallReport {
     pub waiting: Duration,
     /// From the call's frame to its answer.
     pub duration: Duration,
-    /// From the answer until none of its processes was left.
+    /// From the answer until all of its processes were killed.
     pub ending: Duration,
     /// Most memory that all its processes held together, in bytes.
     pub memory_peak: u64,
@@ -95,7 +98,7 @@ impl Pool {
     }
 
     async fn run(
-        &self,
+        self: &Arc<Self>,
         invocation: Arc<Invocation>,
         args: &RawValue,
         limit: Duration,
@@ -107,28 +110,20 @@ impl Pool {
         };
         if let Some(error) = spare.broken() {
             let report = not_started(&error.kind, &error.message);
-            drop(spare);
-            self.released();
+            self.strike(spare).await;
             return report;
         }
         spare.slot().begin(Arc::clone(&invocation));
         self.running.begins(&invocation);
         let waiting = asked.elapsed();
         let started = Instant::now();
-        let call = ToSpare::Call {
-            invocation: invocation.id(),
-            args,
-        };
-        let answered = tokio::select! {
-            answered = tokio::time::timeout(limit, spare.ask(&call)) => Some(answered),
-            () = invocation.was_cut() => None,
-        };
+        let answered = self.asked(&mut spare, &invocation, args, limit).await;
         let duration = started.elapsed();
         let answered_at = Instant::now();
-        let (peak, starved) = finish(spare).await;
+        let ended = self.strike(spare).await;
         let ending = answered_at.elapsed();
         invocation.end();
-        self.released();
+        let (peak, starved) = (ended.memory_peak.unwrap_or(0), ended.out_of_memory);
         let mut report = match answered {
             Some(Ok(Ok(said))) => {
                 let stopped = said.stopped;
@@ -161,16 +156,30 @@ impl Pool {
         report.memory_peak = peak;
         report
     }
-}
 
-/// Ends all processes of the call before its answer is passed on.
-async fn finish(spare: Spare) -> (u64, bool) {
-    let Some(cgroup) = spare.into_cgroup() else {
-        return (0, false);
-    };
-    match spare::end(cgroup).await {
-        Some(ended) => (ended.memory_peak.unwrap_or(0), ended.out_of_memory),
-        None => (0, false),
+    /// What the spare answered; nothing where the call was cut off before it did.
+    async fn asked(
+        &self,
+        spare: &mut Spare,
+        invocation: &Invocation,
+        args: &RawValue,
+        limit: Duration,
+    ) -> Option<Result<Result<FromSpare, FrameError>, Elapsed>> {
+        let call = ToSpare::Call {
+            invocation: invocation.id(),
+            args,
+        };
+        let asking = tokio::time::timeout(limit, spare.ask(&call));
+        let replacing = async {
+            tokio::time::sleep(LONG).await;
+            self.order();
+            std::future::pending().await
+        };
+        tokio::select! {
+            answered = asking => Some(answered),
+            () = invocation.was_cut() => None,
+            never = replacing => never,
+        }
     }
 }
 

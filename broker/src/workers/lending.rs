@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{pool::Pool, spare::Spare};
+use super::{ending::Moment, pool::Pool, spare::Spare};
 
 /// How often a waiting call looks again although nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -23,24 +23,31 @@ pub(super) enum NoSpare {
 impl Pool {
     /// Hands out a live spare, waiting for one up to `patience`.
     pub(super) async fn take(&self, patience: Duration) -> Result<Spare, NoSpare> {
-        self.state().waiting += 1;
-        let taken = self.wait_for_spare(patience).await;
+        let (came, busy) = {
+            let mut state = self.state();
+            state.waiting += 1;
+            (state.endings.now(), state.endings.lately())
+        };
+        let taken = self.wait_for_spare(came, patience).await;
         {
             let mut state = self.state();
             state.waiting = state.waiting.saturating_sub(1);
         }
-        // Only now, so that the call that has its spare is not counted as one that waits.
-        self.order();
+        // What takes its place is ordered when the call is over, for its making would compete with
+        // the call. Of a tool that is called without a pause, the next call needs it sooner.
+        if busy {
+            self.order();
+        }
         taken
     }
 
-    async fn wait_for_spare(&self, patience: Duration) -> Result<Spare, NoSpare> {
+    async fn wait_for_spare(&self, came: Moment, patience: Duration) -> Result<Spare, NoSpare> {
         let deadline = Instant::now() + patience;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(spare) = self.try_take() {
+            if let Some(spare) = self.try_take(came) {
                 return Ok(spare);
             }
             self.order();
@@ -52,10 +59,10 @@ impl Pool {
         }
     }
 
-    fn try_take(&self) -> Option<Spare> {
+    fn try_take(&self, came: Moment) -> Option<Spare> {
         let mut state = self.state();
-        // What the last call left in /tmp is being deleted; the next must not see it.
-        if state.wiping.is_some() {
+        // What earlier calls left is being ended and deleted; the next must not meet it.
+        if state.wiping.is_some() || !state.endings.over(came) {
             return None;
         }
         while let Some(mut spare) = state.ready.pop_front() {

@@ -3,6 +3,7 @@
 mod admission;
 mod attach;
 mod call;
+mod ending;
 mod frame;
 mod lending;
 mod pool;

@@ -18,12 +18,13 @@ use tonic::Status;
 
 use super::{
     attach::command,
+    ending::Endings,
     spare::Spare,
     spec::{Program, ToolSpec},
 };
 use crate::{
     caller::{Behalf, CallSlot, Running},
-    container::{CALL_PREFIX, ContainerCgroup},
+    container::{CALL_PREFIX, ContainerCgroup, Tmp},
 };
 
 /// After this long an ordered spare is taken for lost and ordered again.
@@ -42,6 +43,7 @@ pub struct Pool {
     pub(super) me: Weak<Self>,
     pub(super) spec: ToolSpec,
     pub(super) cgroup: RwLock<Option<Arc<ContainerCgroup>>>,
+    tmp: RwLock<Option<Arc<Tmp>>>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Notify,
     pub(super) next: AtomicU64,
@@ -60,6 +62,7 @@ pub(super) struct State {
     pub(super) waiting: usize,
     pub(super) slots: HashMap<String, Weak<CallSlot>>,
     pub(super) running: usize,
+    pub(super) endings: Endings,
     pub(super) wiping: Option<u64>,
     pub(super) failures: u32,
     pub(super) last_failure: Option<String>,
@@ -128,6 +131,7 @@ impl Pool {
             me: me.clone(),
             spec,
             cgroup: RwLock::default(),
+            tmp: RwLock::default(),
             state: Mutex::default(),
             changed: Notify::new(),
             next: AtomicU64::new(1),
@@ -158,8 +162,9 @@ impl Pool {
         }
     }
 
-    /// Tells the pool in which container its spares must be.
-    pub fn enter_container(&self, cgroup: Arc<ContainerCgroup>) {
+    /// Tells the pool in which container its spares must be, and where its calls leave files.
+    pub fn enter_container(&self, cgroup: Arc<ContainerCgroup>, tmp: Option<Arc<Tmp>>) {
+        *self.tmp.write().unwrap_or_else(PoisonError::into_inner) = tmp;
         *self.cgroup.write().unwrap_or_else(PoisonError::into_inner) = Some(cgroup);
         self.order();
     }
@@ -353,21 +358,16 @@ impl Pool {
         tracing::info!(component = %self.spec.component, line = %shown.escape_default(), "runner output");
     }
 
-    /// One call has ended and all its processes with it.
-    pub(super) fn released(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut state = self.state();
-        state.running = state.running.saturating_sub(1);
-        if state.running == 0 && state.wiping.is_none() {
-            self.wipe(&mut state);
-        }
-        drop(state);
-        self.order();
+    /// Whether the kernel counts nothing in the container's /tmp. Then nothing needs deleting, and the
+    /// next call need not wait for a worker to say so.
+    pub(super) fn has_empty_tmp(&self) -> bool {
+        let tmp = self.tmp.read().unwrap_or_else(PoisonError::into_inner);
+        tmp.as_ref().is_some_and(|tmp| tmp.is_empty())
     }
 
     /// No call begins before the wipe is confirmed; where there is no worker to be told,
     /// the next one that attaches is.
-    fn wipe(&self, state: &mut State) {
+    pub(super) fn wipe(&self, state: &mut State) {
         let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
         state.wiping = Some(wipe_id);
         let sent = state.worker.as_ref().is_some_and(|worker| {
@@ -392,6 +392,7 @@ impl Pool {
     /// Drops all spares, because their container is gone.
     pub fn leave_container(&self) {
         *self.cgroup.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.tmp.write().unwrap_or_else(PoisonError::into_inner) = None;
         let mut state = self.state();
         let gone: Vec<Spare> = state.ready.drain(..).collect();
         state.ordered.clear();

@@ -1,35 +1,42 @@
 //! One warm spare: a forked child in a cgroup of its own, waiting for its one call.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::{
+    ending::end,
     frame::{self, FrameError, FromSpare, SpareLimits, SpareSays, ToSpare, ToolError},
     spec::{Program, ToolSpec},
 };
-use crate::{
-    caller::CallSlot,
-    container::{CallCgroup, Ended},
-};
+use crate::{caller::CallSlot, container::CallCgroup};
 
 /// How long a tool's file may take to load.
 const LOAD: Duration = Duration::from_secs(20);
-/// How long the processes of a call may take to end once they are killed.
-const ENDING: Duration = Duration::from_secs(5);
 /// Open files of one call.
 const OPEN_FILES: u64 = 1024;
 
+/// The connection to a spare.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for S {}
+
 /// A spare that holds its place until it is used or dropped.
-#[derive(Debug)]
 pub(super) struct Spare {
-    stream: TokioIo<Upgraded>,
+    stream: Box<dyn Line>,
     cgroup: Option<CallCgroup>,
     slot: Arc<CallSlot>,
     broken: Option<ToolError>,
+}
+
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spare")
+            .field("cgroup", &self.cgroup)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Drop for Spare {
@@ -43,19 +50,10 @@ impl Drop for Spare {
     }
 }
 
-/// Ends all that runs in a call's cgroup and removes it.
-pub(super) async fn end(cgroup: CallCgroup) -> Option<Ended> {
-    cgroup
-        .end(ENDING)
-        .await
-        .inspect_err(|error| tracing::warn!(%error, "cannot end a call's processes"))
-        .ok()
-}
-
 impl Spare {
     /// Lets the spare load its tool; only now may foreign code run in it.
     pub(super) async fn prepare(
-        mut stream: TokioIo<Upgraded>,
+        mut stream: Box<dyn Line>,
         cgroup: CallCgroup,
         slot: Arc<CallSlot>,
         spec: &ToolSpec,

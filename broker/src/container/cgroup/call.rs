@@ -14,8 +14,9 @@ use super::{
     keyed, number, read, write,
 };
 
-/// How soon it is first looked whether all processes are gone; the pauses grow from here.
-const FIRST_STEP: Duration = Duration::from_micros(50);
+/// How soon it is first looked whether all processes are gone; the pauses grow from here. Sooner than
+/// this none ever is, and each look costs as much as the pause.
+const FIRST_STEP: Duration = Duration::from_micros(250);
 /// How often it is looked when they take their time.
 const STEP: Duration = Duration::from_millis(1);
 /// How long freezing may take; a process in an uninterruptible wait delays it.
@@ -30,7 +31,7 @@ pub struct CallCgroup {
 }
 
 /// What is known when a call is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The most memory it used at once; `None` where the kernel does not measure it.
     pub memory_peak: Option<u64>,
@@ -159,6 +160,15 @@ impl CallCgroup {
             .is_some_and(|kills| kills > 0)
     }
 
+    /// What is known of it by now.
+    #[must_use]
+    pub fn measured(&self) -> Ended {
+        Ended {
+            memory_peak: self.memory_peak(),
+            out_of_memory: self.oom_killed(),
+        }
+    }
+
     /// Whether no process lives in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -170,6 +180,18 @@ impl CallCgroup {
     fn processes(&self, dir: &Path) -> Vec<i32> {
         let text = read(&dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// Whether `kill` is one stroke of the kernel's; elsewhere it may sleep.
+    #[must_use]
+    pub fn kills_at_once(&self) -> bool {
+        !matches!(
+            self.container.layout,
+            Layout::V1 {
+                killer: Killer::Freezer(_),
+                ..
+            }
+        )
     }
 
     /// Sends SIGKILL to all that live in it, so that none escapes by forking. They need a
@@ -247,10 +269,7 @@ impl CallCgroup {
             std::thread::sleep(pause);
             pause = pause.saturating_mul(2).min(STEP);
         }
-        let ended = Ended {
-            memory_peak: self.memory_peak(),
-            out_of_memory: self.oom_killed(),
-        };
+        let ended = self.measured();
         self.remove()?;
         Ok(ended)
     }

@@ -14,7 +14,7 @@ pub(super) struct Profile {
     waiting_us: u64,
     /// The tool itself.
     running_us: u64,
-    /// Until nothing of the call ran any more.
+    /// Until all of the call was killed.
     ending_us: u64,
     /// Checking, recording and passing on, in the broker.
     broker_us: u64,
@@ -28,7 +28,7 @@ pub(super) struct Profile {
 const PARTS: [(&str, &str); 6] = [
     ("waiting", "for a process of its own"),
     ("running", "the tool"),
-    ("ending", "until none of its processes was left"),
+    ("ending", "until all its processes were killed"),
     ("broker", "checking, recording, passing on"),
     ("way", "between packctl and the broker"),
     ("total", ""),
