@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumi_proto::v1;
+use rumi_proto::v1::{self, control_client::ControlClient};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
 
 use crate::{
     client::Way,
@@ -23,12 +26,20 @@ pub const PAUSE: Duration = Duration::from_millis(40);
 /// Calls of a handler that are not counted: its container starts with the first.
 const WARM_UP: usize = 5;
 
-/// Calls with a spare waiting, calls that must wait for one, and the engine's ways.
+/// How many calls are under way where it is counted how many are answered.
+const IN_FLIGHT: usize = 4;
+
+/// Calls with a spare waiting, calls that must wait for one, as many as can be, and the engine's ways.
 pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure> {
-    let (calls, runs) = if quick { (20, 2) } else { (300, 15) };
+    let (calls, runs, span) = if quick {
+        (20, 2, Duration::from_millis(300))
+    } else {
+        (300, 15, Duration::from_secs(5))
+    };
     called(stage, 5, PAUSE).await?;
     let preforked = called(stage, calls, PAUSE).await?;
-    let forked = called(stage, calls, Duration::ZERO).await?;
+    let forked = called(stage, calls, Duration::ZERO).await?.client;
+    let sustained = sustained(stage, span).await?;
     let custom = Ground::of(stage, quick).await?.alone(
         Path::new(""),
         Way::Custom,
@@ -38,36 +49,87 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
     let milliseconds = |name, sample: &Sample| {
         Figure::new(name, "ms", sample.n, sample.p50 / 1e6).p99(sample.p99 / 1e6)
     };
+    let Times { client, worker } = preforked;
     Ok(vec![
-        milliseconds("tool_call_preforked", &preforked).beside("docker exec", exec.p50 / 1e6),
+        milliseconds("tool_call_at_worker", &worker),
+        milliseconds("tool_call_preforked", &client),
+        Figure::new(
+            "tool_calls_sustained",
+            "/s",
+            sustained.answered,
+            sustained.rate,
+        ),
         milliseconds("tool_call_forked", &forked).beside("docker run", run.p50 / 1e6),
-        milliseconds("custom_call", &custom).beside("tool call", preforked.p50 / 1e6),
-        milliseconds("docker_exec", &exec),
+        milliseconds("custom_call", &custom).beside("tool call", client.p50 / 1e6),
+        milliseconds("docker_exec", &exec).beside("tool call", client.p50 / 1e6),
         milliseconds("docker_run", &run),
     ])
 }
 
-async fn called(stage: &Stage, calls: usize, pause: Duration) -> Result<Sample, Failure> {
+/// The same calls as packctl sees them, and from the call's frame to its answer.
+struct Times {
+    client: Sample,
+    worker: Sample,
+}
+
+async fn called(stage: &Stage, calls: usize, pause: Duration) -> Result<Times, Failure> {
     let mut control = stage.control().await?;
-    let mut times = Vec::with_capacity(calls);
+    let (mut client, mut worker) = (Vec::new(), Vec::new());
     for n in 0..calls {
         tokio::time::sleep(pause).await;
-        let request = v1::CallRequest {
-            component_id: stage::component(0),
-            args_json: format!(r#"{{"n": {n}}}"#),
-            timeout_ms: 0,
-        };
         let started = Instant::now();
-        let reply = control.call(request).await?.into_inner();
-        times.push(started.elapsed());
-        if !reply.result_json.contains(&format!(r#""n": {n}"#))
-            && !reply.result_json.contains(&format!(r#""n":{n}"#))
-        {
-            return Err(Failure::Unexpected(format!(
-                "a call answered {}",
-                reply.result_json
-            )));
-        }
+        worker.push(answered(&mut control, n).await?);
+        client.push(started.elapsed());
     }
-    Sample::of(times).ok_or_else(|| Failure::Unexpected("no call was made".to_owned()))
+    let none = || Failure::Unexpected("no call was made".to_owned());
+    Ok(Times {
+        client: Sample::of(client).ok_or_else(none)?,
+        worker: Sample::of(worker).ok_or_else(none)?,
+    })
+}
+
+/// One call, which must answer with its arguments; how long it took at the worker.
+async fn answered(control: &mut ControlClient<Channel>, n: usize) -> Result<Duration, Failure> {
+    let request = v1::CallRequest {
+        component_id: stage::component(0),
+        args_json: format!(r#"{{"n": {n}}}"#),
+        timeout_ms: 0,
+    };
+    let reply = control.call(request).await?.into_inner();
+    let result: Value = serde_json::from_str(&reply.result_json)?;
+    if result.pointer("/data/n") != Some(&n.into()) {
+        let said = format!("a call answered {}", reply.result_json);
+        return Err(Failure::Unexpected(said));
+    }
+    Ok(Duration::from_micros(reply.duration_us))
+}
+
+struct Sustained {
+    answered: usize,
+    /// A second.
+    rate: f64,
+}
+
+/// As many calls as are answered while a few callers never rest.
+async fn sustained(stage: &Stage, span: Duration) -> Result<Sustained, Failure> {
+    let mut callers = JoinSet::new();
+    let started = Instant::now();
+    for caller in 0..IN_FLIGHT {
+        let mut control = stage.control().await?;
+        callers.spawn(async move {
+            let mut calls = 0;
+            while started.elapsed() < span {
+                answered(&mut control, caller * 1_000_000 + calls).await?;
+                calls += 1;
+            }
+            Ok::<_, Failure>(calls)
+        });
+    }
+    let mut answered = 0;
+    while let Some(ended) = callers.join_next().await {
+        let broken = |error| Failure::Unexpected(format!("a caller failed: {error}"));
+        answered += ended.map_err(broken)??;
+    }
+    let rate = answered as f64 / started.elapsed().as_secs_f64();
+    Ok(Sustained { answered, rate })
 }

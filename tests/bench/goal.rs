@@ -93,9 +93,18 @@ pub const GOALS: &[(&str, Goal)] = &[
     ("audit_append", Goal::new(Of::Median, Bound::AtMost, 1000.0)),
     ("audit_verify", Goal::new(Of::Median, Bound::AtLeast, 1.5)),
     (
-        "tool_call_preforked",
+        "tool_call_at_worker",
         Goal::new(Of::Median, Bound::AtMost, 1.0),
     ),
+    (
+        "tool_call_preforked",
+        Goal::new(Of::Median, Bound::AtMost, 1.5),
+    ),
+    (
+        "tool_calls_sustained",
+        Goal::new(Of::Median, Bound::AtLeast, 500.0),
+    ),
+    ("docker_exec", Goal::new(Of::Ratio, Bound::AtLeast, 40.0)),
     (
         "tool_call_forked",
         Goal::new(Of::Median, Bound::AtMost, 2.5),

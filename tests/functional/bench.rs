@@ -50,7 +50,14 @@ const FIGURES: [(&str, &[&str]); 8] = [
     ("proxied", &["https_get", "https_get_and_direct"]),
     (
         "calls",
-        &["tool_call_preforked", "tool_call_forked", "custom_call"],
+        &[
+            "tool_call_at_worker",
+            "tool_call_preforked",
+            "tool_call_forked",
+            "tool_calls_sustained",
+            "custom_call",
+            "docker_exec",
+        ],
     ),
 ];
 
