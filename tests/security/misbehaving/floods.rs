@@ -13,6 +13,8 @@ const OUTPUT: &[Misdeed] = &[
 ];
 const MEMORY: &[Misdeed] = &[
     Misdeed::new("eat_memory", Ends::Error("memory")).beside(),
+    Misdeed::new("eat_mapped_memory", Ends::Error("memory")),
+    Misdeed::new("eat_memory_in_a_file", Ends::Error("memory")),
     Misdeed::new("eat_memory_in_children", Ends::Refused),
 ];
 const PROCESSES: &[Misdeed] = &[
@@ -20,6 +22,7 @@ const PROCESSES: &[Misdeed] = &[
     Misdeed::new("fork_wildly", Ends::Defined)
         .amount(3)
         .beside(),
+    Misdeed::new("leave_zombies", Ends::Refused),
     Misdeed::new("thread_bomb", Ends::Refused),
 ];
 const STORAGE: &[Misdeed] = &[

@@ -27,6 +27,7 @@ const STRUCK: &[Misdeed] = &[
 ];
 const READ: &[Misdeed] = &[
     Misdeed::new("read_processes", Ends::Refused),
+    Misdeed::new("write_processes", Ends::Refused),
     Misdeed::new("raise_priority", Ends::Refused),
 ];
 
@@ -75,7 +76,7 @@ fn no_process_reads_another_or_takes_precedence_over_it() {
                 .call(BYSTANDER, &json!({"do": "leave", "seconds": 1.5}))
         });
         sleep(Duration::from_millis(300));
-        for name in ["read_processes", "raise_priority"] {
+        for name in ["read_processes", "write_processes", "raise_priority"] {
             let called = scene
                 .yard
                 .call("misbehaving:tool:act", &json!({"misdeed": name}));

@@ -1,7 +1,9 @@
 """Ends that a call should not have."""
 
+import atexit
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -54,6 +56,31 @@ def kill_itself(args):
     """Dies of the signal in `amount`, SIGKILL without."""
     os.kill(os.getpid(), args.get("amount", signal.SIGKILL))
     time.sleep(10)
+
+
+def dump_core(args):
+    """Allows itself a core file, and aborts where one would lie."""
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        pass  # Where it may not, it aborts all the same.
+    os.chdir("/workspace")
+    os.abort()
+
+
+class Hanging:
+    """Never lets go of its process."""
+
+    def __del__(self):
+        time.sleep(3600)
+
+
+def hang_at_exit(args):
+    """Answers, and leaves an exit handler and a finaliser that never end."""
+    global hanging
+    hanging = Hanging()
+    atexit.register(time.sleep, 3600)
+    return {"achieved": True}
 
 
 def stop_itself(args):
@@ -122,6 +149,8 @@ MISDEEDS = {
         abort,
         kill_itself,
         stop_itself,
+        dump_core,
+        hang_at_exit,
         recurse,
         overflow_stack,
         raise_error,

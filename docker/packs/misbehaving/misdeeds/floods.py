@@ -1,5 +1,6 @@
 """Too much of everything: output, memory, processes, files, descriptors."""
 
+import mmap
 import os
 import threading
 import time
@@ -48,6 +49,27 @@ def eat_memory(args):
     return {"achieved": len(taken) == wanted, "mebibytes": len(taken)}
 
 
+def eat_mapped_memory(args):
+    """Maps `amount` MiB of shared memory (1,024 without) and touches every page."""
+    wanted = args.get("amount", 1024)
+    mapped = mmap.mmap(-1, wanted * MEBIBYTE)
+    for at in range(0, wanted * MEBIBYTE, mmap.PAGESIZE):
+        mapped[at] = 1
+    return {"achieved": True, "mebibytes": wanted}
+
+
+def eat_memory_in_a_file(args):
+    """Writes `amount` MiB (1,024 without) to a file in memory that has no name."""
+    try:
+        descriptor = os.memfd_create("eaten")
+    except OSError as error:
+        return {"achieved": False, "refused": error.strerror}
+    block = b"x" * MEBIBYTE
+    for _ in range(args.get("amount", 1024)):
+        os.write(descriptor, block)
+    return {"achieved": True}
+
+
 def eat_memory_in_children(args):
     """Takes `amount` MiB (1,024 without) spread over eight children, each of them below the limit."""
     wanted = args.get("amount", 1024)
@@ -90,6 +112,22 @@ def fork_wildly(args):
             time.sleep(0.001)
     time.sleep(1)
     return {"achieved": True}
+
+
+def leave_zombies(args):
+    """Makes children that end and are never waited for, `amount` at most (5,000 without)."""
+    most = args.get("amount", 5000)
+    made, refused = 0, None
+    while made < most:
+        try:
+            child = os.fork()
+        except OSError as error:
+            refused = error.strerror
+            break
+        if child == 0:
+            os._exit(0)
+        made += 1
+    return {"achieved": refused is None, "processes": made, "refused": refused}
 
 
 def thread_bomb(args):
@@ -189,7 +227,10 @@ MISDEEDS = {
         print_errors,
         print_one_line,
         eat_memory,
+        eat_mapped_memory,
+        eat_memory_in_a_file,
         eat_memory_in_children,
+        leave_zombies,
         fork_bomb,
         fork_wildly,
         thread_bomb,

@@ -195,6 +195,16 @@ def look(path, what):
         return file.read(64).hex()
 
 
+def write_processes(args):
+    """Opens the memory of every process but itself for writing, the warm interpreter's with it."""
+    mine = str(os.getpid())
+    attempts = {}
+    for pid in sorted(name for name in os.listdir("/proc") if name.isdigit() and name != mine):
+        path = f"/proc/{pid}/mem"
+        attempts[path] = attempt(lambda path=path: os.close(os.open(path, os.O_RDWR)))
+    return tried(attempts)
+
+
 def raise_priority(args):
     """Takes precedence over its neighbours."""
     return tried(
@@ -229,6 +239,7 @@ MISDEEDS = {
         kill_everything,
         stop_neighbours,
         read_processes,
+        write_processes,
         raise_priority,
     )
 }
