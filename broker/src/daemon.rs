@@ -25,6 +25,7 @@ use crate::{
     container::{Engine, EngineError, Instance, Programs, UidError, Uids, Workspaces},
     control::{self, ControlError, ControlService},
     custom,
+    exec::Executor,
     executions::Executions,
     filesystem::Guard,
     layout::{Layout, LayoutError},
@@ -245,7 +246,8 @@ async fn serve(args: &Args, layout: Layout, runtimes: Runtimes<'_>) -> Result<()
     broker.have_handlers(custom::start(&packs)?);
     packs.follow_grants();
     let stop = CancellationToken::new();
-    let service = ControlService::new(packs);
+    let exec = Executor::new(Arc::clone(&broker));
+    let service = ControlService::new(packs, Arc::clone(&exec));
     control::serve(&broker.layout().control_socket(), service, stop.clone())?;
     notify_ready();
     tracing::info!(socket = %broker.layout().control_socket().display(), "ready");
@@ -257,6 +259,10 @@ async fn serve(args: &Args, layout: Layout, runtimes: Runtimes<'_>) -> Result<()
     // Streams first: an open one would keep a graceful end waiting for ever.
     stop.cancel();
     remove_socket(&broker.layout().control_socket());
+    // What is left is removed by the next start.
+    if tokio::time::timeout(SHUTDOWN, exec.close()).await.is_err() {
+        tracing::warn!("containers of ad-hoc code are left");
+    }
     Ok(broker.audit().close()?)
 }
 
@@ -409,7 +415,10 @@ fn name_servers(config: &Config) -> NameServers {
     NameServers::Listed(listed.map(|server| server.address()).collect())
 }
 
-async fn note_policy(broker: &Broker, set: &PolicySet) -> Result<(), rumi_audit::Unavailable> {
+pub(crate) async fn note_policy(
+    broker: &Broker,
+    set: &PolicySet,
+) -> Result<(), rumi_audit::Unavailable> {
     let problems: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
     broker
         .audit()

@@ -34,6 +34,10 @@ pub struct Execution<'a> {
     pub truncated: bool,
     /// Why it ended.
     pub stopped_reason: &'a str,
+    /// What went wrong about it, where the rest does not say so.
+    pub error: Option<&'a str>,
+    /// What was found in the code before it ran.
+    pub findings: &'a [serde_json::Value],
 }
 
 #[derive(Serialize)]
@@ -46,6 +50,8 @@ struct Line<'a> {
     exit_code: Option<i64>,
     truncated: bool,
     stopped_reason: &'a str,
+    error: Option<&'a str>,
+    findings: &'a [serde_json::Value],
 }
 
 /// The file, written line by line with no queue that could drop one.
@@ -85,6 +91,8 @@ impl Executions {
             exit_code: execution.exit_code,
             truncated: execution.truncated,
             stopped_reason: execution.stopped_reason,
+            error: execution.error,
+            findings: execution.findings,
         };
         if let Err(error) = self.append(&line) {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;

@@ -11,6 +11,7 @@ mod container;
 mod control;
 mod custom;
 mod daemon;
+mod exec;
 mod executions;
 mod filesystem;
 mod freight;

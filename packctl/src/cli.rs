@@ -71,6 +71,10 @@ pub(crate) enum Command {
     /// Add tools of one file each, without a pack made by hand
     #[command(subcommand)]
     Tool(commands::tool::Tool),
+    Exec(commands::exec::Exec),
+    /// Keep a container, with its files, across the runs of a conversation
+    #[command(subcommand)]
+    Session(commands::session::Session),
     /// See and end the commands that components run
     #[command(subcommand)]
     Terminal(commands::terminal::Terminal),

@@ -157,6 +157,11 @@ impl Output {
         self.write("\n")
     }
 
+    /// What goes to a program, or into a file, as it is.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stdout.write_all(bytes).map_err(Failure::Output)
+    }
+
     /// Text that is safe already (a completion script, help).
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
         self.stdout

@@ -3,6 +3,7 @@
 mod bare;
 mod calls;
 mod client;
+mod code;
 mod decisions;
 mod engine;
 mod failure;
@@ -88,6 +89,7 @@ enum Part {
     Mounted,
     Proxied,
     Calls,
+    Code,
 }
 
 /// This very program, which the component's uid may not be able to reach by its path.
@@ -243,6 +245,9 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     }
     if wanted(Part::Calls) {
         report.take("calls", calls::figures(stage, args.quick).await);
+    }
+    if wanted(Part::Code) {
+        report.take("code", code::figures(stage, args.quick).await);
     }
     // The last, because it begins the second pack.
     if wanted(Part::Mounted) {

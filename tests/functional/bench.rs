@@ -7,7 +7,7 @@ use rumi_tests::{Output, binary};
 use serde_json::Value;
 
 /// Parts that need no more than one pack, and what they find.
-const FIGURES: [(&str, &[&str]); 8] = [
+const FIGURES: [(&str, &[&str]); 9] = [
     ("soak", &["soak_growth", "nonsense_growth"]),
     (
         "reads",
@@ -59,6 +59,7 @@ const FIGURES: [(&str, &[&str]); 8] = [
             "docker_exec",
         ],
     ),
+    ("code", &["exec_ready", "exec_refill"]),
 ];
 
 #[test]

@@ -13,6 +13,8 @@ mod env_read;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod file_read;
 #[cfg(test)]
 mod file_write;

@@ -5,6 +5,8 @@ mod approval;
 #[cfg(test)]
 mod custom_handlers;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod files_mount;

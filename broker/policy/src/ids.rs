@@ -22,10 +22,38 @@ impl PackId {
 /// Packs that the broker makes of custom handlers; none of an admin's may be called so.
 const HANDLER_PREFIX: &str = "handler-";
 
+/// What ad-hoc code runs as: one such name a run.
+const CODE_PREFIX: &str = "exec-";
+
 impl PackId {
-    /// Whether the name is kept for the pack of a handler.
+    /// Whether the name is kept for the pack of a handler, or for ad-hoc code.
     pub fn is_reserved(&self) -> bool {
-        self.text.starts_with(HANDLER_PREFIX)
+        self.text.starts_with(HANDLER_PREFIX) || self.is_code()
+    }
+
+    /// Whether the name is that of a run of ad-hoc code.
+    pub fn is_code(&self) -> bool {
+        self.text.starts_with(CODE_PREFIX)
+    }
+}
+
+impl ComponentId {
+    /// The identity of one run of ad-hoc code.
+    pub fn of_code(boot: u64, number: u64) -> Self {
+        Self::of_code_pack(format!("{CODE_PREFIX}{boot:x}-{number:x}"))
+    }
+
+    /// Whose user the runs of this place have, one after the other.
+    pub fn of_code_place(number: u32) -> Self {
+        Self::of_code_pack(format!("{CODE_PREFIX}place-{number}"))
+    }
+
+    fn of_code_pack(pack: String) -> Self {
+        Self {
+            pack_len: pack.len(),
+            text: format!("{pack}:tool:run").into(),
+            kind: Kind::Tool,
+        }
     }
 }
 

@@ -92,6 +92,26 @@ bounded!(
     Questions(u16), 1..=1000, "the number of questions a minute"
 );
 bounded!(
+    /// Seconds that ad-hoc code may run.
+    CodeSeconds(u32), 1..=300, "a time in seconds"
+);
+bounded!(
+    /// MB of memory of ad-hoc code.
+    CodeMemory(u32), 16..=1024, "the memory of ad-hoc code in MB"
+);
+bounded!(
+    /// Characters of ad-hoc code.
+    CodeLength(u32), 100..=200_000, "the length of ad-hoc code in characters"
+);
+bounded!(
+    /// Containers that wait for ad-hoc code.
+    ReadyContainers(u8), 0..=32, "the number of ready containers"
+);
+bounded!(
+    /// Runs of ad-hoc code at once.
+    Runs(u8), 1..=64, "the number of runs at once"
+);
+bounded!(
     /// A span of time.
     Millis(u64), 1..=86_400_000, "a time in milliseconds"
 );

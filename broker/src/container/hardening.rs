@@ -78,7 +78,7 @@ pub(super) fn host_config(
 
 /// `exec` because compiled Python modules are sometimes unpacked there; the pack can run
 /// whatever it likes by way of its interpreter anyway.
-fn tmp_options(bytes: u64) -> String {
+pub(super) fn tmp_options(bytes: u64) -> String {
     format!("rw,nosuid,nodev,exec,size={bytes},nr_inodes={TMP_INODES},mode=1777")
 }
 

@@ -24,6 +24,8 @@ pub(super) const OF_CONTAINERS: [&str; 5] = [KIND, IMAGE, COMPONENTS, GID, LIMIT
 pub(super) const KIND_PACK: &str = "pack";
 /// Value of `rumi.kind` for a container that lives for one command.
 pub(super) const KIND_SANDBOX: &str = "sandbox";
+/// Value of `rumi.kind` for a container that ad-hoc code runs in.
+pub(super) const KIND_CODE: &str = "code";
 
 /// A component and the user its processes run as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

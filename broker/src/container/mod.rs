@@ -3,6 +3,7 @@
 mod blueprint;
 mod build_output;
 mod cgroup;
+mod code;
 mod context;
 mod digest;
 mod dockerfile;
@@ -30,6 +31,7 @@ mod workspace;
 
 pub use blueprint::{Blueprint, BuildRequest};
 pub use cgroup::{CALL_PREFIX, CallCgroup, CgroupError, ContainerCgroup, Ended};
+pub use code::{CodeContainer, CodeSpec};
 pub use context::{Context, ContextError, Listed};
 pub use engine::{ContainerId, Engine, ImageId, Instance};
 pub use error::EngineError;
@@ -40,6 +42,7 @@ pub use labels::PackLimits;
 pub use lifecycle::{PackSpec, Running};
 pub use mounts::{MountError, make_shared};
 pub use programs::{ProgramIndex, Programs};
+pub use surroundings::surroundings_of;
 pub use terminal::{Places, SandboxSpec, clean_leftovers, run};
 pub use tmp::Tmp;
 pub use uids::{PackUids, UidError, Uids};

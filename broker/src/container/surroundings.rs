@@ -39,6 +39,18 @@ pub(super) fn environment(component: &ComponentId) -> Vec<String> {
     variables
 }
 
+/// The same for a program that is given its environment one variable at a time, and may have no network.
+pub fn surroundings_of(
+    component: &ComponentId,
+    network: bool,
+) -> impl Iterator<Item = (String, String)> {
+    let variables = environment(component).into_iter().filter_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    variables.filter(move |(name, _)| network || !BUNDLE_VARIABLES.contains(&name.as_str()))
+}
+
 /// Sends all questions for names to the guest.
 pub(super) fn with_names(config: HostConfig) -> HostConfig {
     HostConfig {

@@ -115,12 +115,13 @@ pub struct Places<'a> {
     pub guest: &'a Path,
 }
 
-/// Removes sandboxes and mounts that an earlier broker left; their number.
+/// Removes sandboxes, containers of ad-hoc code, and mounts that an earlier broker left; their number.
 ///
 /// # Errors
 /// When the engine fails, or a mount cannot be removed.
 pub async fn clean_leftovers(engine: &Engine, mounts: &Path) -> Result<usize, EngineError> {
-    let left = engine.identifiers(labels::KIND_SANDBOX).await?;
+    let mut left = engine.identifiers(labels::KIND_SANDBOX).await?;
+    left.extend(engine.identifiers(labels::KIND_CODE).await?);
     for container in &left {
         engine.remove(container).await?;
     }

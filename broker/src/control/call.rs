@@ -93,6 +93,8 @@ impl ControlService {
             exit_code: None,
             truncated: report.truncated,
             stopped_reason: report.stopped.as_str(),
+            error: None,
+            findings: &[],
         });
         Ok(response(report, &invocation, asked))
     }
@@ -122,7 +124,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn wire(denial: SeenDenial) -> v1::CallDenial {
+pub(super) fn wire(denial: SeenDenial) -> v1::CallDenial {
     v1::CallDenial {
         record: denial.record,
         permission: denial.permission.into_owned(),

@@ -3,6 +3,7 @@
 mod approval;
 mod call;
 mod doctor;
+mod exec;
 mod handlers;
 mod packs;
 mod pending;
@@ -22,12 +23,13 @@ use tonic::{Request, Response, Status};
 
 pub use socket::{ControlError, serve};
 
-use crate::packs::Packs;
+use crate::{exec::Executor, packs::Packs};
 
 /// What the control socket serves.
 #[derive(Debug, Clone)]
 pub struct ControlService {
     packs: Arc<Packs>,
+    exec: Arc<Executor>,
     started: SystemTime,
 }
 
@@ -35,11 +37,12 @@ pub struct ControlService {
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl ControlService {
-    /// For all packs.
+    /// For all packs, and for code.
     #[must_use]
-    pub fn new(packs: Arc<Packs>) -> Self {
+    pub fn new(packs: Arc<Packs>, exec: Arc<Executor>) -> Self {
         Self {
             packs,
+            exec,
             started: SystemTime::now(),
         }
     }
@@ -184,6 +187,43 @@ impl Control for ControlService {
         self.call_tool(actor, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn exec(
+        &self,
+        request: Request<v1::ExecRequest>,
+    ) -> Result<Response<v1::ExecResponse>, Status> {
+        let actor = actor(&request)?;
+        self.exec_code(actor, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn session_new(
+        &self,
+        request: Request<v1::SessionRequest>,
+    ) -> Result<Response<v1::SessionResponse>, Status> {
+        let actor = actor(&request)?;
+        self.open_session(actor, &request.into_inner().name)
+            .await
+            .map(Response::new)
+    }
+
+    async fn session_remove(
+        &self,
+        request: Request<v1::SessionRequest>,
+    ) -> Result<Response<v1::SessionResponse>, Status> {
+        let actor = actor(&request)?;
+        self.close_session(actor, &request.into_inner().name)
+            .await
+            .map(Response::new)
+    }
+
+    async fn session_list(
+        &self,
+        _request: Request<v1::SessionListRequest>,
+    ) -> Result<Response<v1::SessionListResponse>, Status> {
+        Ok(Response::new(self.open_sessions()))
     }
 
     async fn secret_set(

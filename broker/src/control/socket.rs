@@ -21,8 +21,8 @@ use super::ControlService;
 
 /// The group whose members may administer.
 const GROUP: &str = "rumi";
-/// Largest message, in bytes: arguments of a call may be large.
-const MAX_MESSAGE: usize = 20 * 1024 * 1024;
+/// Largest message, in bytes: arguments of a call may be large, and a run has output and files.
+const MAX_MESSAGE: usize = 24 * 1024 * 1024;
 
 /// Why the control socket cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -218,6 +218,8 @@ fn note(context: Context<'_>, live: &Live, report: &CallReport) {
         exit_code: None,
         truncated: report.truncated,
         stopped_reason: report.stopped.as_str(),
+        error: None,
+        findings: &[],
     });
 }
 

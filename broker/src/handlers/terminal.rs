@@ -177,6 +177,8 @@ fn performed(
         exit_code: Some(outcome.exit_code),
         truncated: outcome.truncated,
         stopped_reason: stopped(outcome),
+        error: None,
+        findings: &[],
     });
     let detail = serde_json::json!({
         "exit_code": outcome.exit_code,

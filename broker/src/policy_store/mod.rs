@@ -4,12 +4,13 @@ mod roots;
 mod source;
 
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
-use rumi_policy::{AbsPath, PolicySet, UnixMillis};
+use rumi_policy::{AbsPath, ComponentId, PolicySet, PolicySource, SourceFile, UnixMillis};
 use tokio::sync::watch as channel;
 
 pub use self::roots::{Root, RootError, Roots};
@@ -53,6 +54,9 @@ pub struct PolicyStore {
     changed: channel::Sender<u64>,
     layout: Layout,
     protected: Vec<AbsPath>,
+    /// Grants that are in no file, by the names that their files would have. Held while the policy is read, so
+    /// that no reading overtakes another.
+    lent: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl PolicyStore {
@@ -68,6 +72,7 @@ impl PolicyStore {
             changed: channel::Sender::new(0),
             layout: layout.clone(),
             protected,
+            lent: Mutex::default(),
         })
     }
 
@@ -79,8 +84,36 @@ impl PolicyStore {
 
     /// Reads everything again and swaps it in when it differs; says whether it did.
     pub fn reload(&self) -> bool {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_again(&lent)
+    }
+
+    /// Puts a grant into force that is in no file, or takes it out again.
+    pub fn lend(&self, component: &ComponentId, grant: Option<Vec<u8>>) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        match grant {
+            Some(grant) => lent.insert(component.grant_file(), grant),
+            None => lent.remove(&component.grant_file()),
+        };
+        self.read_again(&lent);
+    }
+
+    fn source(&self, lent: &BTreeMap<String, Vec<u8>>) -> PolicySource {
+        let mut source = source::read(&self.layout, self.protected.clone());
+        // A file of such a name is nobody's: what is lent counts.
+        source.grants.retain(|file| !lent.contains_key(&file.name));
+        source
+            .grants
+            .extend(lent.iter().map(|(name, bytes)| SourceFile {
+                name: name.clone(),
+                bytes: bytes.clone(),
+            }));
+        source
+    }
+
+    fn read_again(&self, lent: &BTreeMap<String, Vec<u8>>) -> bool {
         let before = self.current.load_full();
-        let set = PolicySet::compile(source::read(&self.layout, self.protected.clone()));
+        let set = PolicySet::compile(self.source(lent));
         if set.hash() == before.set.hash() {
             return false;
         }

@@ -84,6 +84,19 @@ impl Bundles {
         Ok(())
     }
 
+    /// Forgets a component that will not come back, and the key that was made for it.
+    pub fn forget(&self, component: &ComponentId) {
+        if self.authorities().remove(component).is_none() {
+            return;
+        }
+        match fs::remove_file(self.layout.authority_key(component)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%component, %error, "the key of a component that is gone is left");
+            }
+            _ => {}
+        }
+    }
+
     /// Does so for every component whose bundle was written before.
     pub fn follow(&self, policy: &PolicySet) {
         let known: Vec<(ComponentId, Vec<Host>)> = self

@@ -66,6 +66,8 @@ pub struct Detected {
 /// What a guess rests on. Shown in one sentence, so that a wrong guess is seen at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
+    /// Whoever asked said so.
+    Given,
     /// The first line names an interpreter, this one.
     Shebang(String),
     /// The file's name ends so.
@@ -84,6 +86,7 @@ pub enum Because {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Given => f.write_str("as it was said"),
             Self::Shebang(program) => write!(f, "its first line names `{program}`"),
             Self::Name(ending) => write!(f, "its name ends in `.{ending}`"),
             Self::Line { number, sign } => write!(f, "line {number} has {sign}"),

@@ -3,6 +3,7 @@
 mod admission;
 mod attach;
 mod call;
+mod code;
 mod ending;
 mod frame;
 mod lending;
@@ -12,5 +13,6 @@ mod spec;
 
 pub use attach::WorkerConnection;
 pub use call::{CallReport, Stopped};
+pub use code::{Keeper, NoKeeper};
 pub use pool::Pool;
 pub use spec::{CommandStart, Program, ToolSpec};

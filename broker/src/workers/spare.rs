@@ -141,6 +141,11 @@ impl Spare {
         self.broken.is_some() || self.stream.read(&mut byte).now_or_never().is_none()
     }
 
+    /// The connection and the control group at once, for a run that is no call.
+    pub(super) fn parts(&mut self) -> (&mut TokioIo<Upgraded>, Option<&CallCgroup>) {
+        (&mut self.stream, self.cgroup.as_ref())
+    }
+
     pub(super) fn slot(&self) -> &Arc<CallSlot> {
         &self.slot
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 const USAGE: &str = "usage: rumi-guest init [--worker COMPONENT [WORKER OPTIONS]] | \
-    worker COMPONENT [--socket PATH] [--runner PATH] [--scratch DIR]... | programs | enter [--tty ROWSxCOLUMNS] [--with-parent] -- PROGRAM [ARGUMENT]... | \
+    worker COMPONENT [--socket PATH] [--runner PATH] [--scratch DIR]... [--code] | code SOCKET | programs | enter [--tty ROWSxCOLUMNS] [--with-parent] -- PROGRAM [ARGUMENT]... | \
     host DIRECTORY UID GID [--tty ROWSxCOLUMNS] -- PROGRAM [ARGUMENT]...";
 
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     },
     Worker(WorkerOptions),
     Programs,
+    /// Keeps one run of ad-hoc code.
+    Code(PathBuf),
     /// Keeps one command; the environment comes on standard input.
     Enter(enter::Options),
     /// The same on the host itself, as another user.
@@ -43,6 +45,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) runner: PathBuf,
     /// What is emptied between calls.
     pub(crate) scratch: Vec<PathBuf>,
+    /// Whether it runs ad-hoc code, instead of a component's file.
+    pub(crate) code: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,11 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Com
         Some("programs") => match arguments.next() {
             None => Ok(Command::Programs),
             Some(other) => Err(UsageError::UnknownOption(shown(&other))),
+        },
+        Some("code") => match (arguments.next(), arguments.next()) {
+            (Some(socket), None) => Ok(Command::Code(socket.into())),
+            (None, _) => Err(UsageError::Missing("the socket")),
+            (_, Some(other)) => Err(UsageError::UnknownOption(shown(&other))),
         },
         Some("enter") => parse_enter(arguments).map(Command::Enter),
         Some("host") => parse_host(arguments).map(Command::Host),
@@ -196,6 +205,7 @@ fn parse_worker(
         component,
         runner: PathBuf::from("/usr/lib/rumi/python/rumi_runner.py"),
         scratch: Vec::new(),
+        code: false,
     };
     while let Some(option) = arguments.next() {
         let mut value = || {
@@ -207,6 +217,7 @@ fn parse_worker(
             Some("--socket") => options.socket = value()?.into(),
             Some("--runner") => options.runner = value()?.into(),
             Some("--scratch") => options.scratch.push(value()?.into()),
+            Some("--code") => options.code = true,
             _ => return Err(UsageError::UnknownOption(shown(&option))),
         }
     }
@@ -234,6 +245,8 @@ mod tests {
             "",
             "start",
             "programs x",
+            "code",
+            "code /s x",
             "init x",
             "init --worker",
             "init --worker nonsense",

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod backoff;
+mod code;
 mod component;
 mod confined;
 mod domain;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Confined(options) => return confined::run(&options),
         Command::Init { worker } => init::run(worker).map_err(|error| say::chain(&error)),
         Command::Worker(options) => worker::run(options).map_err(|error| say::chain(&error)),
+        Command::Code(socket) => code::run(&socket).map_err(|error| say::chain(&error)),
         Command::Programs => programs::print().map_err(|error| say::chain(&error)),
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! A component's worker: attached to the broker, it keeps a warm interpreter that
 //! makes spares when the broker asks, and cleans up when the broker says so.
 
+mod code;
 mod descriptors;
 mod interpreter;
 mod kept;

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod disapprove;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod exec;
 pub(crate) mod grant;
 pub(crate) mod handlers;
 pub(crate) mod init;
@@ -18,6 +19,7 @@ pub(crate) mod ps;
 pub(crate) mod quota;
 mod review;
 pub(crate) mod secret;
+pub(crate) mod session;
 pub(crate) mod stats;
 pub(crate) mod terminal;
 pub(crate) mod tool;
@@ -39,6 +41,8 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<(), Failure
         Command::Quota(quota) => quota.run(context),
         Command::Call(call) => call.run(context),
         Command::Tool(tool) => tool.run(context),
+        Command::Exec(exec) => exec.run(context),
+        Command::Session(session) => session.run(context),
         Command::Terminal(terminal) => terminal.run(context),
         Command::Pending(pending) => pending.run(context),
         Command::Grant(grant) => grant.run(context),

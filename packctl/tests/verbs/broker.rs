@@ -9,12 +9,14 @@ use std::{
 
 use rumi_proto::v1::{
     ApproveRequest, ApproveResponse, CallRequest, CallResponse, DisapproveRequest,
-    DisapproveResponse, DoctorRequest, DoctorResponse, GrantResetRequest, GrantResetResponse,
-    HandlersRequest, HandlersResponse, LogLine, LogsRequest, PacksRequest, Progress, PsRequest,
-    PsResponse, QuotasRequest, QuotasResponse, ReviewRequest, ReviewResponse, SecretListRequest,
-    SecretListResponse, SecretRemoveRequest, SecretRemoveResponse, SecretSetRequest,
-    SecretSetResponse, StatsResponse, StatusRequest, StatusResponse, StopTerminalRequest,
-    StopTerminalResponse, TerminalsRequest, TerminalsResponse, UsesRequest, UsesResponse,
+    DisapproveResponse, DoctorRequest, DoctorResponse, ExecRequest, ExecResponse,
+    GrantResetRequest, GrantResetResponse, HandlersRequest, HandlersResponse, LogLine, LogsRequest,
+    PacksRequest, Progress, PsRequest, PsResponse, QuotasRequest, QuotasResponse, ReviewRequest,
+    ReviewResponse, SecretListRequest, SecretListResponse, SecretRemoveRequest,
+    SecretRemoveResponse, SecretSetRequest, SecretSetResponse, SessionListRequest,
+    SessionListResponse, SessionRequest, SessionResponse, StatsResponse, StatusRequest,
+    StatusResponse, StopTerminalRequest, StopTerminalResponse, TerminalsRequest, TerminalsResponse,
+    UsesRequest, UsesResponse,
     control_server::{Control, ControlServer},
 };
 use tokio_stream::{Stream, wrappers::UnixListenerStream};
@@ -256,6 +258,27 @@ impl Control for Scripted {
             before: 3,
             readable: permission == "env_read",
         }))
+    }
+    async fn exec(&self, _: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
+        Err(Status::unimplemented("tested against the real broker"))
+    }
+    async fn session_new(
+        &self,
+        _: Request<SessionRequest>,
+    ) -> Result<Response<SessionResponse>, Status> {
+        Err(Status::unimplemented("tested against the real broker"))
+    }
+    async fn session_remove(
+        &self,
+        _: Request<SessionRequest>,
+    ) -> Result<Response<SessionResponse>, Status> {
+        Err(Status::unimplemented("tested against the real broker"))
+    }
+    async fn session_list(
+        &self,
+        _: Request<SessionListRequest>,
+    ) -> Result<Response<SessionListResponse>, Status> {
+        Err(Status::unimplemented("tested against the real broker"))
     }
     async fn secret_set(
         &self,

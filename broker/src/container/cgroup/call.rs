@@ -76,7 +76,11 @@ impl CallCgroup {
         }
     }
 
-    fn limit(&self, memory_bytes: u64, pids: u64) -> Result<(), CgroupError> {
+    /// Sets the limits; lowering them while it runs is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn limit(&self, memory_bytes: u64, pids: u64) -> Result<(), CgroupError> {
         let (bytes, pids) = (memory_bytes.to_string(), pids.to_string());
         match &self.container.layout {
             Layout::V2 { dir } => {
@@ -167,6 +171,19 @@ impl CallCgroup {
             memory_peak: self.memory_peak(),
             out_of_memory: self.oom_killed(),
         }
+    }
+
+    /// How often a process could not be made because there were too many.
+    #[must_use]
+    pub fn forks_refused(&self) -> u64 {
+        let dir = match &self.container.layout {
+            Layout::V2 { dir } => self.below(dir),
+            Layout::V1 { pids, .. } => self.below(pids),
+        };
+        read(&dir.join("pids.events"))
+            .ok()
+            .and_then(|text| keyed(&text, "max"))
+            .unwrap_or(0)
     }
 
     /// Whether no process lives in it.

@@ -18,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{arguments::WorkerOptions, network, say, wipe};
 
 use super::{
+    code,
     descriptors::Reserved,
     interpreter::Surroundings,
     notes::{self, Notes},
@@ -78,6 +79,9 @@ impl Worker {
             // Its program is given nothing but the three descriptors of every program.
             drop(descriptors);
             Service::start(surroundings, notes.clone())
+        } else if options.code {
+            drop(descriptors);
+            code::start(surroundings, notes.clone())
         } else {
             Runner::start(surroundings, descriptors, notes.clone())
         };

@@ -4,7 +4,7 @@ mod arguments;
 mod counting;
 mod many;
 mod profile;
-mod shown;
+pub(crate) mod shown;
 
 use std::time::Duration;
 

@@ -125,7 +125,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-pub(super) fn explain(console: Console, denial: &CallDenial) {
+pub(crate) fn explain(console: Console, denial: &CallDenial) {
     console.labelled(
         "denied",
         "31",

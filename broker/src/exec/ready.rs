@@ -1,0 +1,182 @@
+//! Containers that wait for code, so that nobody waits for a container.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rumi_policy::ComponentId;
+use tokio::sync::{Notify, Semaphore};
+
+use super::{
+    image::{self, CodeImage},
+    slot::{Places, Slot, SlotError},
+};
+use crate::broker::Broker;
+
+/// Containers that are made at once. More would make each of them slower.
+const MAKERS: usize = 3;
+/// How often it is looked whether nobody needs them any more.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// A container, and what its image has.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) slot: Slot,
+    pub(super) image: CodeImage,
+}
+
+/// The containers that wait.
+#[derive(Debug)]
+pub(super) struct Ready {
+    broker: Arc<Broker>,
+    state: Mutex<State>,
+    changed: Notify,
+    makers: Semaphore,
+    places: Arc<Places>,
+    boot: u64,
+    next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Prepared>,
+    making: usize,
+    used: Option<Instant>,
+    watched: bool,
+    closed: bool,
+}
+
+impl Ready {
+    pub(super) fn new(broker: Arc<Broker>) -> Arc<Self> {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Arc::new(Self {
+            broker,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            makers: Semaphore::new(MAKERS),
+            places: Arc::default(),
+            // With the count, a name that no run had before, whenever the broker was started.
+            boot: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            next: AtomicU64::new(1),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One that nobody used, from those that wait or made now.
+    pub(super) async fn take(self: &Arc<Self>) -> Result<Prepared, SlotError> {
+        self.state().used = Some(Instant::now());
+        let taken = self.waited_for().await;
+        self.refill();
+        taken
+    }
+
+    async fn waited_for(&self) -> Result<Prepared, SlotError> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(prepared) = self.pop() {
+                return Ok(prepared);
+            }
+            tokio::select! {
+                // Never closed.
+                permit = self.makers.acquire() => {
+                    let _permit = permit;
+                    return self.make().await;
+                }
+                () = changed => {}
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<Prepared> {
+        let mut state = self.state();
+        while let Some(mut prepared) = state.waiting.pop_front() {
+            if prepared.slot.alive() {
+                return Some(prepared);
+            }
+        }
+        None
+    }
+
+    async fn make(&self) -> Result<Prepared, SlotError> {
+        let image = image::find(&self.broker).await?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let component = ComponentId::of_code(self.boot, number);
+        let place = self.places.take();
+        let slot = Slot::make(&self.broker, &image.id, component, place).await?;
+        Ok(Prepared { slot, image })
+    }
+
+    /// Has as many made as are missing. What fails is not tried again before somebody needs it.
+    fn refill(self: &Arc<Self>) {
+        let wanted = usize::from(self.broker.config().exec.ready.get());
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        while state.waiting.len() + state.making < wanted {
+            state.making += 1;
+            let ready = Arc::clone(self);
+            tokio::spawn(async move {
+                let made = {
+                    let _permit = ready.makers.acquire().await;
+                    ready.make().await
+                };
+                ready.made(made);
+            });
+        }
+        if !std::mem::replace(&mut state.watched, true) {
+            tokio::spawn(Self::watch(Arc::clone(self)));
+        }
+    }
+
+    fn made(&self, made: Result<Prepared, SlotError>) {
+        let mut state = self.state();
+        state.making = state.making.saturating_sub(1);
+        match made {
+            Ok(prepared) if !state.closed => state.waiting.push_back(prepared),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "a container for ad-hoc code could not be made"),
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Lets them go when nobody has needed one for long.
+    async fn watch(self: Arc<Self>) {
+        let idle = self.broker.config().exec.idle_ms.duration();
+        loop {
+            tokio::time::sleep(ROUND.min(idle)).await;
+            let mut state = self.state();
+            let used = state.used.map(|at| at.elapsed());
+            if state.closed || used.is_none_or(|since| since >= idle) {
+                state.watched = false;
+                let gone: Vec<Prepared> = state.waiting.drain(..).collect();
+                drop(state);
+                return drop(gone);
+            }
+        }
+    }
+
+    /// Removes those that wait, and makes no more.
+    pub(super) async fn close(&self) {
+        let gone: Vec<Prepared> = {
+            let mut state = self.state();
+            state.closed = true;
+            state.waiting.drain(..).collect()
+        };
+        let gone = gone.into_iter().map(|prepared| prepared.slot.retire());
+        futures_util::future::join_all(gone).await;
+    }
+}
