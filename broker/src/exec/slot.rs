@@ -217,7 +217,7 @@ impl Slot {
         let cgroup = ContainerCgroup::of_init(container.pid)?;
         cgroup.prepare()?;
         let cgroup = Arc::new(cgroup);
-        self.pool.enter_container(Arc::clone(&cgroup));
+        self.pool.enter_container(Arc::clone(&cgroup), None);
         self.cgroup = Some(cgroup);
         self.waiting = Some(self.pool.keeper(PATIENCE).await?);
         Ok(())

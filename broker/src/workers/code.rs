@@ -2,14 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    frame::FrameError,
-    pool::Pool,
-    spare::{self, Spare},
-};
+use super::{ending::end, frame::FrameError, pool::Pool, spare::Spare};
 use crate::{
     caller::Invocation,
     container::{CallCgroup, Ended},
@@ -68,12 +63,17 @@ impl Keeper {
     }
 
     /// The connection and the control group at once: one is listened to while the other is looked at.
-    pub fn parts(&mut self) -> (&mut TokioIo<Upgraded>, Option<&CallCgroup>) {
+    pub fn parts(
+        &mut self,
+    ) -> (
+        &mut (impl AsyncRead + AsyncWrite + Unpin + Send + use<>),
+        Option<&CallCgroup>,
+    ) {
         self.0.parts()
     }
 
     /// Ends all that runs in it.
     pub async fn end(self) -> Option<Ended> {
-        spare::end(self.0.into_cgroup()?).await
+        end(self.0.into_cgroup()?).await
     }
 }

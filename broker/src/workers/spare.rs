@@ -142,7 +142,7 @@ impl Spare {
     }
 
     /// The connection and the control group at once, for a run that is no call.
-    pub(super) fn parts(&mut self) -> (&mut TokioIo<Upgraded>, Option<&CallCgroup>) {
+    pub(super) fn parts(&mut self) -> (&mut Box<dyn Line>, Option<&CallCgroup>) {
         (&mut self.stream, self.cgroup.as_ref())
     }
 
