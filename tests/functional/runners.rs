@@ -114,6 +114,25 @@ fn every_runner_says_what_went_wrong() {
     }
 }
 
+/// A warm parent serves all of these calls, and each of them is the first of its process.
+#[test]
+fn no_state_survives_from_one_call_to_the_next_in_any_runner() {
+    for tool in ALL {
+        let look = || call(tool, &json!({"op": "look"})).data().clone();
+        let fresh = look();
+        assert_eq!(fresh["file"], false, "{tool}");
+        assert_eq!(fresh["processes"], 0, "{tool}");
+        assert_eq!(fresh["directory"], "/opt/pack/data", "{tool}");
+        for _ in 0..3 {
+            // Globals, modules, a file, the environment, the directory, open files, threads or timers,
+            // handlers for the end, and processes in sessions of their own.
+            let left = call(tool, &json!({"op": "leave"}));
+            assert_eq!(left.data(), &fresh, "{tool}");
+            assert_eq!(look(), fresh, "{tool}");
+        }
+    }
+}
+
 #[test]
 fn promises_that_nobody_settles_and_errors_that_come_later_are_answers() {
     let later = call("javascript", &json!({"op": "later"}));

@@ -99,6 +99,7 @@ fn a_new_user_gets_what_the_readme_says() {
             "granted",
             "account",
             "one file",
+            "languages",
             "many",
             "not yours",
             "reached",

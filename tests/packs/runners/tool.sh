@@ -2,7 +2,7 @@
 look() {
     file=false; [ -e /tmp/left ] && file=true
     fds=$(for fd in /proc/$$/fd/*; do [ "${fd##*/}" -gt 2 ] && echo; done | wc -l)
-    processes=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c 'sleep 600')
+    processes=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c 'sleep 60[0]')
     printf '{"global": ["%s"], "file": %s, "environment": "%s", "threads": %d, "descriptors": %d, "directory": "%s", "processes": %d}' \
         "$COUNT" "$file" "$LEFT" "$(ls /proc/$$/task | wc -l)" "$fds" "$PWD" "$processes"
 }
