@@ -67,4 +67,6 @@ mod tool_verbs;
 #[cfg(test)]
 mod trust;
 #[cfg(test)]
+mod vetting;
+#[cfg(test)]
 mod world;

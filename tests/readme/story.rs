@@ -101,6 +101,8 @@ fn a_new_user_gets_what_the_readme_says() {
             "one file",
             "languages",
             "many",
+            "ad-hoc",
+            "looked through",
             "not yours",
             "reached",
             "check",
