@@ -1,7 +1,9 @@
 # What one call could find of another, or leaves for it.
 look() {
     file=false; [ -e /tmp/left ] && file=true
-    fds=$(for fd in /proc/$$/fd/*; do [ "${fd##*/}" -gt 2 ] && echo; done | wc -l)
+    # Not in a shell below this one: this one may still be closing its end of the pipe then.
+    fds=0
+    for fd in /proc/$$/fd/*; do [ "${fd##*/}" -gt 2 ] && fds=$((fds + 1)); done
     processes=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c 'sleep 60[0]')
     printf '{"global": ["%s"], "file": %s, "environment": "%s", "threads": %d, "descriptors": %d, "directory": "%s", "processes": %d}' \
         "$COUNT" "$file" "$LEFT" "$(ls /proc/$$/task | wc -l)" "$fds" "$PWD" "$processes"
