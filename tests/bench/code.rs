@@ -1,4 +1,4 @@
-//! Ad-hoc code from the containers that wait, beside `docker run` of the same.
+//! Ad-hoc code from the containers that wait, beside `docker run` and the package llm-sandbox.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use crate::{
     engine,
     failure::Failure,
     figure::Figure,
+    llm_sandbox,
     sample::{Sample, real},
     stage::Stage,
 };
@@ -34,12 +35,20 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
     }
     let rate = real(in_a_row) / started.elapsed().as_secs_f64();
     let (_, docker_run) = engine::peers(plain)?;
-    Ok(vec![
-        Figure::new("exec_ready", "ms", waiting.n, waiting.p50 / 1e6)
-            .p99(waiting.p99 / 1e6)
-            .beside("docker run", docker_run.p50 / 1e6),
+    let ready = |name| Figure::new(name, "ms", waiting.n, waiting.p50 / 1e6).p99(waiting.p99 / 1e6);
+    let mut figures = vec![
+        ready("exec_ready").beside("docker run", docker_run.p50 / 1e6),
         Figure::new("exec_refill", "1/s", in_a_row, rate),
-    ])
+    ];
+    // It is installed from the registry of Python packages, which takes longer than a short run may.
+    if !quick {
+        match llm_sandbox::warm(stage.path(), runs) {
+            Ok(peer) => figures
+                .push(ready("exec_beside_llm_sandbox").beside("llm-sandbox, warm", peer.p50 / 1e6)),
+            Err(error) => eprintln!("rumi-bench: llm-sandbox: {}", error.in_full()),
+        }
+    }
+    Ok(figures)
 }
 
 async fn run(stage: &Stage) -> Result<Duration, Failure> {

@@ -110,6 +110,10 @@ pub const GOALS: &[(&str, Goal)] = &[
         Goal::new(Of::Median, Bound::AtMost, 2.5),
     ),
     ("exec_ready", Goal::new(Of::Median, Bound::AtMost, 25.0)),
+    (
+        "exec_beside_llm_sandbox",
+        Goal::new(Of::Ratio, Bound::AtMost, 1.0),
+    ),
     ("exec_refill", Goal::new(Of::Median, Bound::AtLeast, 5.0)),
     ("custom_call", Goal::new(Of::Ratio, Bound::AtMost, 1.2)),
     ("download_get", Goal::new(Of::Ratio, Bound::AtLeast, 0.9)),

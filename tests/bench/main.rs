@@ -11,6 +11,7 @@ mod fairness;
 mod figure;
 mod goal;
 mod home;
+mod llm_sandbox;
 mod mounted;
 mod packs;
 mod plain;

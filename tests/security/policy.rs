@@ -178,6 +178,11 @@ fn a_revoked_grant_cuts_a_running_download_within_a_second() {
         .unwrap();
     let permission = json!({"enabled": true, "directories": [home.data("revoked")]});
     yard.grant(component, &json!({"file_read": permission}));
+    // Another test may have changed the policy just before.
+    within(Duration::from_secs(5), "the grant", || {
+        let first = json!({"path": large, "length": "1"});
+        peer.json("FileRead", &first).status == 200
+    });
     let mut stream = peer.connect().unwrap();
     let head = format!(
         "GET /files?path={} HTTP/1.1\r\nHost: x\r\n\r\n",
