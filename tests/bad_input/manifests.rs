@@ -40,7 +40,12 @@ const CASES: &[Case] = &[
     (
         "runner",
         |m| m["components"][0]["runner"] = json!("perl"),
-        &["components[0].runner", "perl", "python"],
+        &["`runner` of `runner:tool:run`", "perl", "python"],
+    ),
+    (
+        "runner_name",
+        |m| m["components"][0]["runner"] = json!("Perl 5"),
+        &["components[0].runner", "Perl 5"],
     ),
     (
         "entry",

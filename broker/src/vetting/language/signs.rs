@@ -271,7 +271,7 @@ fn bash(line: &str, bare: &str) -> Vec<Sign> {
         let tight = named && !value.starts_with([' ', '=']);
         if tight && assigned.is_some() {
             found.push(sign(Bash, 5, "`export NAME=`"));
-        } else if tight && !bare.ends_with([';', ',']) {
+        } else if tight && !bare.ends_with([';', ',']) && !calls(bare) {
             found.push(sign(Bash, 1, "`NAME=` without spaces"));
         }
     }
@@ -279,4 +279,11 @@ fn bash(line: &str, bare: &str) -> Vec<Sign> {
         found.push(sign(Bash, 4, "`in` at a line's end"));
     }
     found
+}
+
+/// Whether something is called as no shell calls it: a name and its arguments in parentheses.
+fn calls(line: &str) -> bool {
+    line.split('(')
+        .zip(line.split('(').skip(1))
+        .any(|(before, _)| before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }

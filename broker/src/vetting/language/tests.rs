@@ -145,6 +145,7 @@ fn short_code_is_recognised_by_its_looks() {
             Language::Javascript,
         ),
         ("throw new Error('no')", Language::Javascript),
+        ("total=sum(range(4))\nprint(total)", Language::Python),
         ("echo hello", Language::Bash),
         ("ls -la", Language::Bash),
         ("ls", Language::Bash),
@@ -187,6 +188,8 @@ fn what_says_nothing_is_the_default_and_says_so() {
         "# only a comment",
         "§ßø",
         "\0\0",
+        // No shell assigns so.
+        "x=1; open(\"a\", \"w\").write(\"b\")",
     ] {
         for default in Language::ALL {
             let detected = detect(code, None, default);
