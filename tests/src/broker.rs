@@ -15,6 +15,8 @@ use tonic::transport::Channel;
 
 use crate::{Home, Output, Peer, binary, peer};
 
+/// A storm of changes is read at least every 200 ms: what was seen first may be another test's change.
+const ALL_READ: Duration = Duration::from_millis(300);
 /// How long a broker may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -280,6 +282,7 @@ impl Broker {
     #[track_caller]
     pub fn grant(&self, component: &str, permissions: &Value) {
         self.changed(|home| home.grant(component, permissions));
+        std::thread::sleep(ALL_READ);
     }
 
     /// Takes a component's grant away and waits until the broker knows.
