@@ -101,13 +101,17 @@ fn a_signal_reaches_the_command_and_only_known_ones_do() {
 #[test]
 fn a_terminal_has_a_size_that_changes_and_echoes_what_is_typed() {
     let mut command = start(json!({
-        "argv": ["python3", "-u", "-c", "import os, sys\nprint(sys.stdin.isatty(), sys.stdout.isatty(), os.get_terminal_size())\nprint('got', input())\nprint(os.get_terminal_size())\nimport time; time.sleep(60)"],
+        "argv": ["python3", "-u", "-c", "import os, sys\nprint(sys.stdin.isatty(), sys.stdout.isatty(), os.get_terminal_size())\nprint('got', input())\nprint(os.get_terminal_size())\nimport time; print('asleep'); time.sleep(60)"],
         "tty": {"rows": 24, "columns": 80},
     }));
     command.read_until("True True os.terminal_size(columns=80, lines=24)");
     command.send(b'R', &[0, 40, 0, 132]);
     command.send(b'I', b"typed\n");
-    let seen = command.read_until("os.terminal_size(columns=132, lines=40)");
+    let seen = command.read_until("asleep");
+    assert!(
+        seen.contains("os.terminal_size(columns=132, lines=40)"),
+        "{seen:?}"
+    );
     // Echoed by the terminal, or by the interpreter's line editor where that was ready by then.
     let (echo, answer) = seen.split_once("got typed").expect("an answer");
     assert!(echo.contains("typed\r\n"), "{seen:?}");
