@@ -13,16 +13,18 @@ const ALL: [&str; 3] = ["python", "javascript", "bash"];
 
 fn world() -> &'static Broker {
     static WORLD: OnceLock<Broker> = OnceLock::new();
-    WORLD.get_or_init(|| {
-        let home = Home::new();
-        home.take_pack("tests/packs/runners");
-        home.configure(|config| {
-            config["runners"] = json!({"plain-sh": {"command": ["/bin/sh", "-eu", "{entry}"]}});
-        });
-        let broker = Broker::start(home);
-        broker.up(&["runners"]);
-        broker
-    })
+    WORLD.get_or_init(start)
+}
+
+fn start() -> Broker {
+    let home = Home::new();
+    home.take_pack("tests/packs/runners");
+    home.configure(|config| {
+        config["runners"] = json!({"plain-sh": {"command": ["/bin/sh", "-eu", "{entry}"]}});
+    });
+    let broker = Broker::start(home);
+    broker.up(&["runners"]);
+    broker
 }
 
 fn call(tool: &str, args: &Value) -> Called {
@@ -117,6 +119,9 @@ fn every_runner_says_what_went_wrong() {
 /// A warm parent serves all of these calls, and each of them is the first of its process.
 #[test]
 fn no_state_survives_from_one_call_to_the_next_in_any_runner() {
+    // Calls that run beside one another share /tmp, and the other tests call as well.
+    let own = start();
+    let call = |tool: &str, args: &Value| own.call(&format!("runners:tool:{tool}"), args);
     for tool in ALL {
         let look = || call(tool, &json!({"op": "look"})).data().clone();
         let fresh = look();

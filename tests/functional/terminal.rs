@@ -113,7 +113,7 @@ fn time_output_and_memory_of_a_command_are_limited() {
     let reply = run(json!({"argv": ["sleep", "60"], "timeoutMs": 500})).ok();
     assert_eq!(reply["stoppedReason"], "STOPPED_REASON_TIMEOUT");
     assert!(
-        started.elapsed() < Duration::from_secs(10),
+        started.elapsed() < Duration::from_secs(30),
         "{:?}",
         started.elapsed()
     );
@@ -122,7 +122,7 @@ fn time_output_and_memory_of_a_command_are_limited() {
     let reply = run(json!({"argv": ["sleep", "60"], "timeoutMs": 60_000})).ok();
     assert_eq!(reply["stoppedReason"], "STOPPED_REASON_TIMEOUT");
     assert!(
-        started.elapsed() < Duration::from_secs(25),
+        started.elapsed() < Duration::from_secs(40),
         "{:?}",
         started.elapsed()
     );

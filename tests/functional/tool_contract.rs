@@ -136,7 +136,7 @@ fn a_tool_that_does_not_answer_in_time_is_ended() {
         assert_eq!(called.error_type(), "timeout", "{op}");
         assert_eq!(called.response.stopped_reason, "timeout", "{op}");
         assert!(
-            took > Duration::from_secs(2) && took < Duration::from_secs(8),
+            took > Duration::from_secs(2) && took < Duration::from_secs(30),
             "{op}: {took:?}"
         );
     }
@@ -145,11 +145,7 @@ fn a_tool_that_does_not_answer_in_time_is_ended() {
         .try_call(OTHER, r#"{"op": "sleep", "args": [60]}"#, 300)
         .unwrap();
     assert_eq!(called.error_type(), "timeout");
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
+    rumi_tests::in_time(started, Duration::from_millis(300));
     still_answers();
 }
 

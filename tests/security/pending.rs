@@ -134,7 +134,7 @@ fn what_is_revoked_while_it_waits_is_refused_at_once_whatever_the_admin_says() {
     broker.ungrant(&me);
     let started = Instant::now();
     assert_eq!(asking.join().unwrap().reason(), "no_grant");
-    assert!(started.elapsed() < Duration::from_secs(2));
+    rumi_tests::in_time(started, Duration::from_secs(1));
     let late = broker.packctl(&["pending", "allow", &id]).exits(1);
     assert!(
         late.stderr.contains("no longer allows it"),
@@ -217,7 +217,7 @@ fn a_flood_of_asking_requests_is_refused_at_once_and_its_neighbour_is_served() {
         assert_eq!(reply.reason(), "approval_refused");
     }
     assert!(
-        started.elapsed() < Duration::from_secs(10),
+        started.elapsed() < Duration::from_secs(20),
         "{:?}",
         started.elapsed()
     );

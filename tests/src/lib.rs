@@ -48,5 +48,5 @@ pub use postgres::Postgres;
 pub use snippets::write_snippets;
 pub use street::{Echo, IDLE, PLACES, Street, client_hello, read_answer, say, tls_client};
 pub use terminal::{Frame, Terminal, Told};
-pub use waiting::{eventually, wait_for, within};
+pub use waiting::{eventually, in_time, wait_for, within};
 pub use web_server::WebServer;

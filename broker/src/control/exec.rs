@@ -55,6 +55,7 @@ impl ControlService {
                     container_id: session.container,
                     calls: session.calls,
                     idle_ms: super::millis(session.idle),
+                    running: session.runs,
                 })
                 .collect(),
         }

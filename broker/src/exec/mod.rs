@@ -106,6 +106,8 @@ pub struct OpenSession {
     pub calls: u64,
     /// How long nobody has used it.
     pub idle: std::time::Duration,
+    /// Whether a call of it runs now.
+    pub runs: bool,
 }
 
 impl Executor {
@@ -385,6 +387,7 @@ impl Executor {
             container: session.id.clone(),
             calls: session.calls.load(Ordering::Relaxed),
             idle: session.idle(),
+            runs: session.runs(),
         })
         .collect()
     }

@@ -98,6 +98,11 @@ impl Session {
         self.used.store(since, Ordering::Relaxed);
     }
 
+    /// Whether a call of it runs now.
+    pub(super) fn runs(&self) -> bool {
+        self.container.try_lock().is_err()
+    }
+
     /// How long nobody has used it.
     pub(super) fn idle(&self) -> Duration {
         let used = Duration::from_millis(self.used.load(Ordering::Relaxed));
@@ -180,7 +185,7 @@ impl Sessions {
                 return;
             }
             // One that runs is in use.
-            if session.idle() >= after && session.container.try_lock().is_ok() {
+            if session.idle() >= after && !session.runs() {
                 tracing::info!(session = %name, "a session that nobody used is closed");
                 if let Err(error) = self.remove(&name).await {
                     tracing::debug!(%error, "a session was closed meanwhile");

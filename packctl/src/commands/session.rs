@@ -51,6 +51,7 @@ struct Row {
     container_id: String,
     calls: u64,
     idle_ms: u64,
+    running: bool,
 }
 
 impl Session {
@@ -114,6 +115,7 @@ impl Row {
             container_id: status.container_id,
             calls: status.calls,
             idle_ms: status.idle_ms,
+            running: status.running,
         }
     }
 }
@@ -125,7 +127,11 @@ fn table(rows: &[Row]) -> Table {
             row.session.clone(),
             row.container_id.chars().take(12).collect(),
             row.calls.to_string(),
-            format!("{} s", row.idle_ms / 1000),
+            if row.running {
+                "running".to_owned()
+            } else {
+                format!("{} s", row.idle_ms / 1000)
+            },
         ]);
     }
     table

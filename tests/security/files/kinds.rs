@@ -64,7 +64,7 @@ fn pipes_sockets_and_devices_are_never_opened() {
         }
         // Opening a pipe would wait for whoever writes to it.
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(15),
             "`{name}` held a request up"
         );
     }

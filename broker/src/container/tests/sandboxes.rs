@@ -187,7 +187,7 @@ async fn a_revoked_command_is_ended_at_once() {
     drop(asking);
     assert_eq!(outcome.stopped, Some(Stopped::Revoked));
     assert!(
-        revoked.elapsed() < Duration::from_secs(2),
+        revoked.elapsed() < Duration::from_secs(10),
         "{:?}",
         revoked.elapsed()
     );
@@ -227,6 +227,7 @@ async fn programs_are_resolved_in_the_image() {
     let home = Home::new().await;
     let programs = Programs::default();
     let base = home.base().await;
+    let begin = Instant::now();
     let index = programs
         .of(&home.engine, &base, &home.at("guest"))
         .await
@@ -234,12 +235,14 @@ async fn programs_are_resolved_in_the_image() {
     assert_eq!(index.resolve("python3.11"), Some(PYTHON));
     assert_eq!(index.resolve("/usr/bin/python3"), Some(PYTHON));
     assert_eq!(index.resolve("no-such-program"), None);
+    // The first asks a container of the image, the second nobody.
+    let first = begin.elapsed();
     let begin = Instant::now();
     programs
         .of(&home.engine, &base, &home.at("guest"))
         .await
         .unwrap();
-    assert!(begin.elapsed() < Duration::from_millis(10));
+    assert!(begin.elapsed() < first / 3, "{first:?}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ async fn a_stalled_handshake_ends_at_the_deadline() {
         .unwrap_err();
     assert_eq!(error.kind(), FetchFailure::Timeout, "{error:?}");
     assert!(
-        started.elapsed() < Duration::from_secs(2),
+        started.elapsed() < Duration::from_secs(7),
         "{:?}",
         started.elapsed()
     );
