@@ -5,6 +5,7 @@
 
 mod allowed;
 mod exec;
+mod libraries;
 mod requests;
 mod runners;
 mod runtime;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use allowed::AllowedRequirements;
 pub use exec::ExecSettings;
+pub use libraries::Libraries;
 pub use requests::RequestSettings;
 pub use runners::{EnvironmentError, PythonDefaults, Runners};
 pub use runtime::Runtime;

@@ -35,6 +35,13 @@ impl PackId {
     pub fn is_code(&self) -> bool {
         self.text.starts_with(CODE_PREFIX)
     }
+
+    /// What the image of ad-hoc code is called among those of packs. A run is called by numbers.
+    pub fn of_code_image() -> Self {
+        Self {
+            text: format!("{CODE_PREFIX}image").into(),
+        }
+    }
 }
 
 impl ComponentId {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{
-    ValidationSettings,
+    Libraries, ValidationSettings,
     values::{
         ByteSize, CodeLength, CodeMemory, CodeSeconds, Cpus, Millis, Pids, ReadyContainers, Runs,
     },
@@ -41,6 +41,8 @@ pub struct ExecSettings {
     pub running: Runs,
     /// How long containers wait for code that does not come.
     pub idle_ms: Millis,
+    /// Libraries that it finds beside the standard ones.
+    pub requirements: Libraries,
     /// What it is looked through for before it runs.
     pub validation: ValidationSettings,
 }
@@ -59,6 +61,7 @@ impl Default for ExecSettings {
             ready: ReadyContainers::new(2),
             running: Runs::new(8),
             idle_ms: Millis::new(900_000),
+            requirements: Libraries::default(),
             validation: ValidationSettings::default(),
         }
     }

@@ -79,6 +79,33 @@ impl Blueprint {
         })
     }
 
+    /// The image of ad-hoc code: what it begins from, and the admin's libraries. Nothing in it is a pack's.
+    ///
+    /// # Errors
+    /// When a library is not among the packages that may be required.
+    pub fn of_code(
+        base: manifest::Base,
+        requirements: &Requirements,
+        settings: &BuildSettings,
+    ) -> Result<Self, BuildError> {
+        allowed(requirements, settings, || "docker/config.json".into())?;
+        let pack = PackId::of_code_image();
+        // Whoever looks into the image sees what it was made for.
+        let context = Context::of_file("requirements.txt", requirements.text().as_bytes());
+        let mut digest = Digest::new().map_err(ContextError::from)?;
+        digest.part(pack.as_str().as_bytes());
+        context.digest(&mut digest);
+        Ok(Self {
+            pack,
+            base,
+            context,
+            requirements: Some(requirements.clone()),
+            own: None,
+            networked: false,
+            digest: digest.hex(),
+        })
+    }
+
     /// Hash of every file of the pack, with its path and whether it can be executed, and of whether
     /// its build has the network. It is what an approval names.
     #[must_use]
@@ -119,10 +146,7 @@ fn requirements(
             Ok(parsed) => parsed,
             Err(source) => return Err(BuildError::Requirements { path, source }),
         };
-        if let Some(line) = settings.allowed_requirements.lacks(parsed.text().lines()) {
-            let requirement = line.to_owned();
-            return Err(BuildError::NotAllowed { path, requirement });
-        }
+        allowed(&parsed, settings, || path)?;
         Ok(Some(parsed).filter(|requirements| !requirements.text().is_empty()))
     };
     match request.requirements {
@@ -138,5 +162,21 @@ fn requirements(
                 None => Err(BuildError::NoRequirements { path }),
             }
         }
+    }
+}
+
+/// Holds requirements against the admin's list of packages.
+fn allowed(
+    requirements: &Requirements,
+    settings: &BuildSettings,
+    path: impl FnOnce() -> PathBuf,
+) -> Result<(), BuildError> {
+    let lines = requirements.text().lines();
+    match settings.allowed_requirements.lacks(lines) {
+        Some(line) => Err(BuildError::NotAllowed {
+            path: path(),
+            requirement: line.to_owned(),
+        }),
+        None => Ok(()),
     }
 }

@@ -162,6 +162,17 @@ impl Context {
         })
     }
 
+    /// One file and nothing else.
+    pub(super) fn of_file(name: &str, content: &[u8]) -> Self {
+        let file = Entry::File {
+            executable: false,
+            content: content.to_owned(),
+        };
+        Self {
+            entries: [(name.to_owned(), file)].into(),
+        }
+    }
+
     /// All that is in it, by path.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ pub use labels::PackLimits;
 pub use lifecycle::{PackSpec, Running};
 pub use mounts::{MountError, make_shared};
 pub use programs::{ProgramIndex, Programs};
+pub use requirements::Requirements;
 pub use surroundings::surroundings_of;
 pub use terminal::{Places, SandboxSpec, clean_leftovers, run};
 pub use tmp::Tmp;

@@ -6,8 +6,8 @@
 const MAX_BYTES: usize = 1 << 20;
 
 /// A list of requirements in one spelling, fit to be handed to pip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Requirements {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requirements {
     text: String,
 }
 
@@ -23,7 +23,10 @@ pub struct RequirementError {
 
 impl Requirements {
     /// Reads the file.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, RequirementError> {
+    ///
+    /// # Errors
+    /// When a line is more or less than a requirement.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RequirementError> {
         let whole = |reason: &str| RequirementError {
             line: 1,
             reason: reason.to_owned(),
@@ -51,8 +54,17 @@ impl Requirements {
     }
 
     /// One requirement a line; empty where nothing is required.
-    pub(super) fn text(&self) -> &str {
+    #[must_use]
+    pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The packages that are named, without extras and versions.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().map(|line| {
+            let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)));
+            line.get(..end.unwrap_or(line.len())).unwrap_or(line)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use rumi_proto::v1;
 use super::{ControlService, packs::said};
 use crate::{
     broker::Broker,
+    exec::LibrariesState,
     filesystem::DEVICE,
     packs::{Pack, Phase, StartError},
 };
@@ -50,6 +51,7 @@ impl ControlService {
         secrets(broker, &mut findings);
         self.pack_findings(&mut findings).await;
         self.handler_findings(&mut findings);
+        self.code_finding(&mut findings);
         host(broker, &mut findings);
         v1::DoctorResponse {
             findings: findings.0,
@@ -90,6 +92,28 @@ impl ControlService {
                 Phase::Running => findings.ok("pack", format!("`{}` runs", shown.id)),
                 Phase::Starting | Phase::Stopped => {}
             }
+        }
+    }
+
+    /// Whether ad-hoc code has the libraries that it is to find.
+    fn code_finding(&self, findings: &mut Findings) {
+        let libraries = &self.exec.broker().config().exec.requirements.python;
+        let named = libraries.text().lines().collect::<Vec<_>>().join(", ");
+        match self.exec.libraries() {
+            LibrariesState::None => {}
+            LibrariesState::Built(image) => {
+                findings.ok("code image", format!("{image} has {named}"));
+            }
+            LibrariesState::Pending => findings.warning(
+                "code image",
+                format!("the image with {named} is being built, and code waits for it"),
+                "wait, then packctl doctor again; packctl exec waits by itself",
+            ),
+            LibrariesState::Failed(error) => findings.error(
+                "code image",
+                error.to_string(),
+                "correct `exec.requirements` in docker/config.json and start the broker anew, or, where it was the registry, run code again after a minute",
+            ),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::ExecSettings,
-    vetting::{Check, CheckerError, Findings, Mask, checker},
+    vetting::{Check, CheckerError, Findings, Language, Mask, checker},
     workers::NoKeeper,
 };
 
@@ -49,7 +49,12 @@ pub(super) async fn check(
         return Ok(Findings::default());
     }
     let language = order.language.language;
-    let question = Check::new(language, &order.code, &settings.validation, &order.exempt);
+    let mut exempt = order.exempt.clone();
+    if language == Language::Python {
+        // Whoever lists a library means it to be used.
+        exempt.imports.extend(settings.requirements.modules());
+    }
+    let question = Check::new(language, &order.code, &settings.validation, &exempt);
     let question = question.line().map_err(CheckerError::Unreadable)?;
     let program = Program {
         argv: checker(language)

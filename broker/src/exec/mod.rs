@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 
 pub use check::CheckError;
 pub use credentials::CredentialError;
+pub use image::LibrariesState;
 pub use report::Report;
 pub use request::Order;
 pub use rights::RightsError;
@@ -37,6 +38,7 @@ use self::{
     attend::{Came, Run, attend},
     collect::Collected,
     credentials::Lent,
+    image::Images,
     program::{Program, main_file},
     ready::{Prepared, Ready},
     report::OutputFile,
@@ -90,6 +92,7 @@ pub enum ExecError {
 #[derive(Debug)]
 pub struct Executor {
     broker: Arc<Broker>,
+    images: Arc<Images>,
     ready: Arc<Ready>,
     turns: Arc<Semaphore>,
     sessions: Arc<Sessions>,
@@ -111,12 +114,15 @@ pub struct OpenSession {
 }
 
 impl Executor {
-    /// With no container yet: the first run has them made.
+    /// With no container yet: the first run has them made. Inside of a runtime, which builds the image that they need.
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Arc<Self> {
         let turns = usize::from(broker.config().exec.running.get());
+        let images = Images::new(Arc::clone(&broker));
+        images.prepare();
         Arc::new(Self {
-            ready: Ready::new(Arc::clone(&broker)),
+            ready: Ready::new(Arc::clone(&broker), Arc::clone(&images)),
+            images,
             broker,
             turns: Arc::new(Semaphore::new(turns)),
             sessions: Arc::default(),
@@ -127,6 +133,12 @@ impl Executor {
     #[must_use]
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// Whether the image has the libraries that code is to find.
+    #[must_use]
+    pub fn libraries(&self) -> LibrariesState {
+        self.images.state()
     }
 
     /// Runs an order to its end. A task of its own: whoever asked may go away, and its containers are removed

@@ -61,6 +61,12 @@ impl Program {
         ] {
             env.insert(name.to_owned(), value.to_owned());
         }
+        if venv {
+            // They make a thread for each processor of the host, and a run may have few.
+            for library in ["OMP", "OPENBLAS", "MKL"] {
+                env.insert(format!("{library}_NUM_THREADS"), "1".to_owned());
+            }
+        }
         Self {
             argv,
             env,

@@ -13,7 +13,7 @@ use rumi_policy::ComponentId;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
-    image::{self, CodeImage},
+    image::{CodeImage, Images},
     slot::{Places, Slot, SlotError},
 };
 use crate::broker::Broker;
@@ -34,6 +34,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Ready {
     broker: Arc<Broker>,
+    images: Arc<Images>,
     state: Mutex<State>,
     changed: Notify,
     makers: Semaphore,
@@ -52,12 +53,13 @@ struct State {
 }
 
 impl Ready {
-    pub(super) fn new(broker: Arc<Broker>) -> Arc<Self> {
+    pub(super) fn new(broker: Arc<Broker>, images: Arc<Images>) -> Arc<Self> {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Arc::new(Self {
             broker,
+            images,
             state: Mutex::default(),
             changed: Notify::new(),
             makers: Semaphore::new(MAKERS),
@@ -110,12 +112,25 @@ impl Ready {
     }
 
     async fn make(&self) -> Result<Prepared, SlotError> {
-        let image = image::find(&self.broker).await?;
+        let image = self.images.find().await?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let component = ComponentId::of_code(self.boot, number);
         let place = self.places.take();
-        let slot = Slot::make(&self.broker, &image.id, component, place).await?;
+        let slot = Slot::make(&self.broker, &image.id, component, place).await;
+        let slot = slot.inspect_err(|_| self.images.doubt())?;
+        self.leave_older_than(&image);
         Ok(Prepared { slot, image })
+    }
+
+    /// Lets go of those that wait and were made from another image.
+    fn leave_older_than(&self, image: &CodeImage) {
+        let current = |prepared: &Prepared| prepared.image.id == image.id;
+        let mut state = self.state();
+        let (kept, old): (_, VecDeque<Prepared>) = state.waiting.drain(..).partition(current);
+        state.waiting = kept;
+        // Dropped, they are removed, and not while others wait for the state.
+        drop(state);
+        drop(old);
     }
 
     /// Has as many made as are missing. What fails is not tried again before somebody needs it.

@@ -10,8 +10,9 @@ use std::{
 
 use rumi_policy::ComponentId;
 
+use super::image::CodeImageError;
 use crate::{
-    broker::{BaseImageError, Broker},
+    broker::Broker,
     caller::Identity,
     container::{
         CgroupError, CodeContainer, CodeSpec, ContainerCgroup, ContainerId, EngineError, ImageId,
@@ -36,7 +37,7 @@ const MOST_MEMORY: u64 = 1 << 30;
 pub enum SlotError {
     /// The image.
     #[error(transparent)]
-    Image(#[from] BaseImageError),
+    Image(#[from] CodeImageError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
