@@ -15,6 +15,8 @@ mod examples;
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
+mod exec_libraries;
+#[cfg(test)]
 mod file_read;
 #[cfg(test)]
 mod file_write;

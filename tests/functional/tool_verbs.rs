@@ -223,6 +223,7 @@ fn what_cannot_be_a_tool_is_refused_before_anything_is_asked() {
             "KEY=VALUE",
         ),
         (&["tool", "rm", "echo"], 4, "there is no tool `echo`"),
+        (&["tool", "rm"], 2, "NAME"),
         // Only now anybody would have been asked.
         (&["tool", "add", "echo", "-c", "x"], 5, "does not answer"),
     ] {

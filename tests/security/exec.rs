@@ -69,9 +69,20 @@ const ATTACKS: &[(&str, &str, &[&str])] = &[
         &["timeout"],
     ),
     (
+        "an object that hangs when it goes",
+        "class Hangs:\n    def __del__(self):\n        while True: pass\nkept = Hangs()",
+        &["timeout"],
+    ),
+    (
+        "a core that is dumped",
+        "import os, resource\ntry: resource.setrlimit(resource.RLIMIT_CORE, (-1, -1))\nexcept (OSError, ValueError): pass\nos.abort()",
+        &["killed"],
+    ),
+    (
+        // Before Linux 6.12 no domain forbids it.
         "the death of its keeper",
         "import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(100)",
-        &["killed"],
+        &["", "killed"],
     ),
     (
         "the death of everybody",
@@ -86,19 +97,24 @@ const ATTACKS: &[(&str, &str, &[&str])] = &[
     (
         "a stopped keeper",
         "import os, signal, time\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(100)",
-        &["timeout"],
+        &["", "timeout"],
     ),
 ];
 
-#[test]
-fn whatever_ad_hoc_code_does_ends_at_its_limit_and_the_next_run_answers() {
+/// A broker that runs code without looking it through.
+fn broker() -> Broker {
     let home = Home::new();
     home.configure(|config| {
         let exec = config.get_mut("exec").and_then(Value::as_object_mut);
         exec.expect("a section")
             .insert("validation".to_owned(), json!({"enabled": false}));
     });
-    let broker = Broker::start(home);
+    Broker::start(home)
+}
+
+#[test]
+fn whatever_ad_hoc_code_does_ends_at_its_limit_and_the_next_run_answers() {
+    let broker = broker();
     let run = |time: &str, code: &str| -> Value {
         let output = broker.packctl(&["-o", "json", "exec", "--time", time, "-c", code]);
         serde_json::from_str(&output.stdout).expect("a reply in JSON")
@@ -163,4 +179,72 @@ fn a_run_sees_neither_the_host_nor_another_run_and_holds_no_right() {
     );
     let secret = |name: &Value| name.as_str().is_some_and(|name| name.contains("PROXY"));
     assert!(!said["env"].as_array().expect("a list").iter().any(secret));
+}
+
+#[test]
+fn a_run_signals_and_reads_nothing_but_its_own_processes() {
+    let broker = broker();
+    // The keeper, the worker and PID 1 have its user.
+    let code = "import os\nother = [p for p in map(int, filter(str.isdigit, os.listdir('/proc'))) if p != os.getpid()]\n\
+                def tried(what, p):\n    try:\n        what(p)\n        return 'done'\n    except OSError as e:\n        return e.strerror\n\
+                for p in other:\n    print(tried(lambda p: os.kill(p, 0), p), tried(lambda p: open(f'/proc/{p}/mem', 'rb'), p), sep='; ')";
+    let said = broker.must(&["exec", "-c", code]).stdout;
+    assert!(said.lines().count() >= 2, "{said}");
+    for line in said.lines() {
+        let (signalled, read) = line.split_once("; ").expect("two answers");
+        assert_eq!(read, "Permission denied", "{said}");
+        if scopes_of_signals() {
+            assert_eq!(signalled, "Operation not permitted", "{said}");
+        }
+    }
+}
+
+/// Whether the kernel, 6.12 or later, keeps signals within a domain.
+fn scopes_of_signals() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next(), parts.next()) >= (Some(6), Some(12))
+}
+
+#[test]
+fn what_comes_out_of_a_run_is_bounded_however_much_it_left() {
+    let broker = broker();
+    let base = broker.home().base().to_owned();
+    for (number, (what, code)) in [
+        ("very many files", "for n in range(15000): open(str(n), 'w').close()"),
+        ("files of 48 MB", "for n in range(48): open(str(n), 'wb').write(b'x' * (1 << 20))"),
+        ("a file that is nearly all hole", "open('hole', 'wb').truncate(1 << 40)"),
+        ("pipes and links", "import os\nfor n in range(50): os.mkfifo(f'p{n}'); os.symlink('/proc/1/root', f'l{n}')"),
+        ("a deep tree", "import os\nfor n in range(400):\n    os.mkdir('d')\n    os.chdir('d')\nopen('end', 'w').close()"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let out = base.join(format!("out-{number}"));
+        let words = ["-o", "json", "exec", "--memory", "128", "--time", "60", "--out", out.to_str().expect("a path"), "-c", code];
+        let reply: Value = serde_json::from_str(&broker.packctl(&words).stdout).expect("a reply in JSON");
+        assert_eq!(reply["stopped_reason"], Value::Null, "{what}: {reply}");
+        assert!(reply["files_left_out"].as_u64() > Some(0), "{what}: {reply}");
+        let sizes = std::fs::read_dir(&out).expect("a directory").map(|entry| entry.and_then(|entry| entry.metadata()).expect("a file").len());
+        assert!(sizes.sum::<u64>() <= 10 << 20, "{what}");
+    }
+    // No core either, whatever the host does with those.
+    let out = base.join("core");
+    let words = [
+        "-o",
+        "json",
+        "exec",
+        "--out",
+        out.to_str().expect("a path"),
+        "-c",
+        "import os\nos.abort()",
+    ];
+    let reply: Value =
+        serde_json::from_str(&broker.packctl(&words).stdout).expect("a reply in JSON");
+    assert_eq!(
+        (&reply["files"], &reply["files_left_out"]),
+        (&json!([]), &json!(0)),
+        "{reply}"
+    );
+    assert_eq!(broker.must(&["exec", "-c", "print(1)"]).stdout, "1\n");
 }

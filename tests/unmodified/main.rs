@@ -8,6 +8,8 @@ mod command_line;
 #[cfg(test)]
 mod controls;
 #[cfg(test)]
+mod data;
+#[cfg(test)]
 mod httpx;
 #[cfg(test)]
 mod intercepted;

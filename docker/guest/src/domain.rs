@@ -1,5 +1,11 @@
 //! The Landlock domain in which a component's own code runs.
 
+use std::{
+    io,
+    process::{Child, Command},
+    thread,
+};
+
 use landlock::{
     AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, PathFdError, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
@@ -18,6 +24,19 @@ enum DomainError {
 /// that cannot do it is no reason not to answer a call; `packctl doctor` says so.
 pub(crate) fn enter() -> bool {
     scopes().or_else(|_| alone()).unwrap_or(false)
+}
+
+/// Starts a program in a domain that this process is not in: a domain binds the thread that enters it, and
+/// what that thread starts.
+pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
+    let started = thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            enter();
+            command.spawn()
+        });
+        starting.join()
+    });
+    started.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it failed")))
 }
 
 fn scopes() -> Result<bool, DomainError> {

@@ -12,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{CodeError, wire::Wire};
+use crate::domain;
 
 /// How long what a command left behind may go on writing; the pipe's last bytes are read in less.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -27,7 +28,7 @@ impl Running {
     /// Starts what the broker says; nothing where that cannot be, which is said.
     pub(super) fn begin(wire: &Wire, what: &Value) -> Result<Option<Self>, CodeError> {
         let mut command = command(what);
-        let mut child = match command.spawn() {
+        let mut child = match domain::start(&mut command) {
             Ok(child) => child,
             Err(error) => {
                 let program = command.get_program().to_string_lossy().into_owned();

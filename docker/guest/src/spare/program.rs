@@ -8,7 +8,6 @@ use std::{
         unix::{fs::FileExt as _, net::UnixStream, process::CommandExt as _},
     },
     process::{Child, Command, ExitStatus, Stdio},
-    thread,
 };
 
 use rustix::{
@@ -193,19 +192,8 @@ impl Running {
             .stderr(Stdio::piped())
             // A signal to its own group must not reach this process where no domain forbids it.
             .process_group(0);
-        let spawn = || {
-            // A domain binds the thread that enters it, and what that thread starts.
-            let confined = thread::scope(|scope| {
-                let starting = scope.spawn(|| {
-                    domain::enter();
-                    command.spawn()
-                });
-                starting.join()
-            });
-            confined.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it failed")))
-        };
         let mut child = reserved
-            .lend(theirs, spawn)?
+            .lend(theirs, || domain::start(command))?
             .map_err(|source| ProgramError::Start {
                 program: prepare.command.first().cloned().unwrap_or_default(),
                 source,
