@@ -162,6 +162,17 @@ fn every_runner_is_held_to_its_time_and_the_error_names_the_setting() {
 }
 
 #[test]
+fn what_a_tool_printed_until_its_time_was_up_is_kept() {
+    for tool in ALL {
+        let called = call(tool, &json!({"op": "last words"}));
+        assert_eq!(called.error_type(), "timeout", "{tool}");
+        assert_eq!(called.response.stdout, "said on stdout\n", "{tool}");
+        assert_eq!(called.response.stderr, "said on stderr\n", "{tool}");
+        still_answers(tool);
+    }
+}
+
+#[test]
 fn every_runner_is_held_to_its_memory_and_the_error_says_how_much_was_used() {
     for (tool, op) in [
         ("python", "hoard"),

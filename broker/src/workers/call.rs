@@ -119,6 +119,10 @@ impl Pool {
         let started = Instant::now();
         let answered = self.asked(&mut spare, &invocation, args, limit).await;
         let duration = started.elapsed();
+        let printed = match &answered {
+            Some(Err(_)) => spare.printed().await,
+            _ => None,
+        };
         let answered_at = Instant::now();
         let ended = self.strike(spare).await;
         let ending = answered_at.elapsed();
@@ -150,6 +154,11 @@ impl Pool {
                 ),
             ),
         };
+        if let Some(printed) = printed {
+            report.stdout = printed.stdout;
+            report.stderr = printed.stderr;
+            report.truncated = printed.truncated;
+        }
         report.waiting = waiting;
         report.duration = duration;
         report.ending = ending;

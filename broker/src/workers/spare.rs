@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
     ending::end,
@@ -14,6 +14,8 @@ use crate::{caller::CallSlot, container::CallCgroup};
 
 /// How long a tool's file may take to load.
 const LOAD: Duration = Duration::from_secs(20);
+/// How long a spare that is given up may take to say what was printed.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Open files of one call.
 const OPEN_FILES: u64 = 1024;
 
@@ -153,6 +155,16 @@ impl Spare {
     pub(super) async fn ask(&mut self, call: &ToSpare<'_>) -> Result<FromSpare, FrameError> {
         frame::write(&mut self.stream, call).await?;
         frame::read(&mut self.stream).await
+    }
+
+    /// What was printed by a tool that did not answer in time. Half of the connection is closed, which says that no answer is
+    /// waited for; a process that hears nothing any more says nothing.
+    pub(super) async fn printed(&mut self) -> Option<FromSpare> {
+        let asking = async {
+            self.stream.shutdown().await.ok()?;
+            frame::read(&mut self.stream).await.ok()
+        };
+        tokio::time::timeout(LAST_WORDS, asking).await.ok()?
     }
 
     /// Gives up the cgroup, for whoever ends the call.

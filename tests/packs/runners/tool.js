@@ -69,6 +69,10 @@ module.exports.run = async (args) => {
       return process.exit(3);
     case "missing":
       return require("no-such-package");
+    case "last words":
+      console.log("said on stdout");
+      console.error("said on stderr");
+      for (;;);
     case "spin":
       for (;;);
     case "hoard": {

@@ -68,7 +68,10 @@ def run(args):
         os._exit(3)
     if op == "missing":
         import no_such_package  # noqa: F401
-    if op == "spin":
+    if op == "last words":
+        print("said on stdout")
+        print("said on stderr", file=sys.stderr)
+    if op in ("spin", "last words"):
         while True:
             pass
     if op == "hoard":

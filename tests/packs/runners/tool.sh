@@ -27,6 +27,11 @@ print) echo to stdout; echo to stderr >&2 ;;
 fail) echo because >&2; exit 7 ;;
 exit) kill -KILL $$ ;;
 missing) no_such_program ;;
+"last words")
+    echo "said on stdout"
+    echo "said on stderr" >&2
+    while :; do :; done
+    ;;
 spin) while :; do :; done ;;
 hoard) hoard=x; while :; do hoard=$hoard$hoard; done ;;
 flood)

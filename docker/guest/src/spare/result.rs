@@ -61,6 +61,16 @@ impl Answer {
         Self::failed(None, "load", error.to_string(), Output::default())
     }
 
+    /// The broker waits for no answer any more.
+    pub(super) fn given_up(output: Output) -> Box<Self> {
+        Self::failed(
+            None,
+            "given_up",
+            "nobody waits for an answer".to_owned(),
+            output,
+        )
+    }
+
     fn failed(
         stopped: Option<Stopped>,
         kind: &'static str,

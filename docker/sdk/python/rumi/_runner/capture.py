@@ -53,10 +53,13 @@ class Capture:
     """Takes descriptors 1 and 2, keeps the first bytes and lets the rest run through.
 
     A thread empties the pipes, so that neither the tool nor its children ever wait
-    for a reader, whatever they print.
+    for a reader, whatever they print. It also calls `given_up`, once, when the other end of the
+    connection `line` waits for no answer any more; what was printed until then is complete.
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit, line, given_up):
+        self._line = line
+        self._given_up = given_up
         self.streams = (Stream(1, limit), Stream(2, limit))
         self._lock = _thread.allocate_lock()
         self._done = False
@@ -67,8 +70,13 @@ class Capture:
         by_fd = {stream.source: stream for stream in self.streams}
         for fd in by_fd:
             poller.register(fd, select.POLLIN)
+        poller.register(self._line, select.POLLRDHUP)
         while by_fd:
             for fd, _ in poller.poll():
+                if fd == self._line:
+                    poller.unregister(fd)
+                    self._say_last()
+                    continue
                 with self._lock:
                     if self._done:
                         return
@@ -78,14 +86,28 @@ class Capture:
                         poller.unregister(fd)
                         del by_fd[fd]
 
+    def _empty(self):
+        for stream in self.streams:
+            # Once the limit is reached, a writer that never stops must not hold us here.
+            while stream.open and not stream.truncated and stream.take():
+                pass
+
+    def _say_last(self):
+        with self._lock:
+            self._empty()
+        # Into pipes that were just emptied: nobody else would read them while this waits.
+        flush_output()
+        # Until it is said the tool's own answer waits, should it come now.
+        with self._lock:
+            if not self._done:
+                self._empty()
+                self._given_up(self)
+
     def finish(self):
         """Empties what is in the pipes now, without waiting for more."""
         with self._lock:
             self._done = True
-            for stream in self.streams:
-                # Once the limit is reached, a writer that never stops must not hold us here.
-                while stream.open and not stream.truncated and stream.take():
-                    pass
+            self._empty()
 
     def add_error(self, text):
         stream = self.streams[1]

@@ -129,6 +129,18 @@ def result_frame(value, failure, capture):
     return frame_of(b"result", b"result", body, capture)
 
 
+def last_words(channel):
+    """What is said when the broker waits for no answer any more: what was printed."""
+
+    def say(capture):
+        try:
+            channel.send(result_frame(None, {"message": "nobody waits for an answer", "type": "given_up"}, capture))
+        except BaseException:  # The broker is gone altogether, or the tool meddled with the connection.
+            pass
+
+    return say
+
+
 def serve(channel, abi, packages):
     """From the prepare frame to the end of the one call."""
     prepare = channel.receive()
@@ -140,7 +152,7 @@ def serve(channel, abi, packages):
     resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # After the domain: Landlock binds the calling thread and those it starts later.
-    capture = Capture(int(limits.get("output_bytes", 1048576)))
+    capture = Capture(int(limits.get("output_bytes", 1048576)), channel.fd, last_words(channel))
 
     run, failure = attempt(lambda: begin(prepare, packages), capture, last=False)
     if failure is not None:
