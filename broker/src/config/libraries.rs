@@ -38,8 +38,11 @@ fn requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Requiremen
             line.escape_debug()
         )));
     }
-    Requirements::parse(lines.join("\n").as_bytes())
-        .map_err(|error| D::Error::custom(format_args!("`exec.requirements.python`, {error}")))
+    Requirements::parse(lines.join("\n").as_bytes()).map_err(|error| {
+        // The remedy for the whole file follows.
+        let error = error.to_string().replacen("; remedy: ", "; ", 1);
+        D::Error::custom(format_args!("`exec.requirements.python`, {error}"))
+    })
 }
 
 #[cfg(test)]

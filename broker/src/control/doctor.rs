@@ -109,11 +109,14 @@ impl ControlService {
                 format!("the image with {named} is being built, and code waits for it"),
                 "wait, then packctl doctor again; packctl exec waits by itself",
             ),
-            LibrariesState::Failed(error) => findings.error(
-                "code image",
-                error.to_string(),
-                "correct `exec.requirements` in docker/config.json and start the broker anew, or, where it was the registry, run code again after a minute",
-            ),
+            LibrariesState::Failed(error) => {
+                let whole = error.to_string();
+                let (message, remedy) = whole.split_once("; remedy: ").unwrap_or((&whole, ""));
+                let then = "packctl exec tries again after a minute, and a changed docker/config.json takes effect when the broker starts anew";
+                let remedy = [remedy, then].into_iter().filter(|part| !part.is_empty());
+                let remedy = remedy.collect::<Vec<_>>().join("; ");
+                findings.error("code image", message.to_owned(), &remedy);
+            }
         }
     }
 

@@ -28,12 +28,27 @@ pub enum CodeImageError {
     Base(Arc<BaseImageError>),
     /// The libraries are not in it.
     #[error(
-        "the image with the libraries of `exec.requirements` was not built, and code does not run without them: {0}"
+        "the image with the libraries of `exec.requirements` was not built, and code does not run without them: {}",
+        in_one_line(.0)
     )]
     Libraries(Arc<BuildError>),
     /// The build was given up half-way.
     #[error("the build of the image for code failed; the broker's log says why")]
     Failed,
+}
+
+/// What went wrong, the last that the build said of it, and what helps.
+fn in_one_line(error: &BuildError) -> String {
+    let whole = error.to_string();
+    let (first, output) = whole.split_once('\n').unwrap_or((&whole, ""));
+    let (what, remedy) = match first.split_once("; remedy: ") {
+        Some((what, remedy)) => (what, format!("; remedy: {remedy}")),
+        None => (first, String::new()),
+    };
+    match output.lines().rfind(|line| !line.trim().is_empty()) {
+        Some(last) => format!("{what}: {}{remedy}", last.trim()),
+        None => format!("{what}{remedy}"),
+    }
 }
 
 impl From<BaseImageError> for CodeImageError {
@@ -219,5 +234,25 @@ impl Images {
                 Err(CodeImageError::Libraries(Arc::new(error)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_failed_is_told_in_one_line_that_ends_with_its_remedy() {
+        let wheels = BuildError::Wheels {
+            output: "Looking in links\nERROR: no such package x\n".to_owned(),
+        };
+        let told = CodeImageError::Libraries(Arc::new(wheels)).to_string();
+        assert!(!told.contains('\n'), "{told}");
+        assert!(
+            told.contains("downloaded: ERROR: no such package x; remedy: name versions"),
+            "{told}"
+        );
+        let failed = BuildError::TimedOut { seconds: 1 };
+        assert_eq!(in_one_line(&failed), failed.to_string());
     }
 }
