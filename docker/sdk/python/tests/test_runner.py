@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -332,6 +333,32 @@ class Isolation(RunnerTest):
             """
         )
         self.assertEqual(len(frame["result"].get("data", ())), 1500000, frame["result"].get("error"))
+
+    def test_what_was_printed_is_said_when_nobody_waits_for_an_answer_any_more(self):
+        for busy in ("while True: pass", "time.sleep(60)", "while True: print('x' * 70000)"):
+            spare = self.zygote.spare()
+            spare.prepare(self.zygote.tool(run_body(
+                """
+                import os, subprocess, sys, time
+                print("in a buffer")
+                subprocess.check_call(["sh", "-c", "echo from a child >&2"])
+                os.mkdir(args["begun"])
+                %s
+                """ % busy)), output_bytes=400000)
+            begun = os.path.join(self.zygote.folder.name, "begun")
+            spare.send({"type": "call", "invocation": "1", "args": {"begun": begun}})
+            deadline = time.monotonic() + 20
+            while not os.path.exists(begun):
+                self.assertLess(time.monotonic(), deadline, "the tool does not begin")
+                time.sleep(0.01)
+            os.rmdir(begun)
+            spare.connection.shutdown(socket.SHUT_WR)
+            frame = spare.receive()
+            self.assertEqual(frame["result"]["ok"], False, busy)
+            self.assertTrue(frame["stdout"].startswith("in a buffer\n"), busy)
+            self.assertEqual(frame["stderr"], "from a child\n", busy)
+            os.kill(spare.pid, signal.SIGKILL)
+            spare.close()
 
     def test_it_ends_when_the_broker_hangs_up(self):
         spares = [self.zygote.spare() for _ in range(3)]

@@ -10,6 +10,8 @@ from .kernel import flush_stdio
 
 F_SETPIPE_SZ = 1031
 PIPE_BYTES = 256 * 1024
+# How often buffers are waited for whose tool is busy, 5 ms each.
+PATIENCE = 20
 _read = os.read
 
 
@@ -93,10 +95,24 @@ class Capture:
                 pass
 
     def _say_last(self):
-        with self._lock:
-            self._empty()
-        # Into pipes that were just emptied: nobody else would read them while this waits.
-        flush_output()
+        flushed = _thread.allocate_lock()
+        flushed.acquire()
+
+        def flush():
+            flush_output()
+            flushed.release()
+
+        try:
+            # The tool may hold a buffer's lock and wait for this thread to read: it must not wait for the tool.
+            _thread.start_new_thread(flush, ())
+            for _ in range(PATIENCE):
+                if flushed.acquire(timeout=0.005):
+                    break
+                with self._lock:
+                    for stream in self.streams:
+                        stream.take()
+        except RuntimeError:
+            pass  # The call has as many threads as it may.
         # Until it is said the tool's own answer waits, should it come now.
         with self._lock:
             if not self._done:
