@@ -1,5 +1,7 @@
 //! `packctl call`: many calls at once, what a tool printed, and where the time went.
 
+use std::time::Duration;
+
 use rumi_tests::{Broker, Home, shared};
 use serde_json::{Value, json};
 
@@ -208,4 +210,35 @@ fn a_profile_says_where_the_time_went() {
     let refused = broker.packctl(&refused).exits(1);
     let profile: Value = serde_json::from_str(refused.stderr.lines().last().unwrap()).unwrap();
     assert_eq!(profile["running_us"], 0, "{profile}");
+}
+
+const LITTERS: &str = "
+import os, tempfile, time
+
+def run(args):
+    descriptor, path = tempfile.mkstemp()
+    os.write(descriptor, b'x' * (4 << 20))
+    time.sleep(0.3)
+    return os.path.getsize(path)
+";
+
+/// Nine times as much as /tmp holds, by calls of which some always run.
+#[test]
+fn what_calls_leave_in_tmp_is_deleted_although_others_always_run() {
+    let home = Home::new();
+    home.write_pack("litters", LITTERS);
+    let broker = Broker::start(home);
+    broker.up(&["litters"]);
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let broker = &broker;
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(100 * number));
+                for _ in 0..48 {
+                    let called = broker.call("litters:tool:run", &json!({}));
+                    assert_eq!(called.data(), &json!(4 << 20));
+                }
+            });
+        }
+    });
 }

@@ -38,6 +38,16 @@ impl Tmp {
         self.inodes() == Some(EMPTY)
     }
 
+    /// Whether more than half of its bytes or inodes are taken.
+    #[must_use]
+    pub fn is_half_full(&self) -> bool {
+        let Ok(said) = fstatfs(&self.0) else {
+            return false;
+        };
+        let half = |total: u64, free: u64| total > 0 && free < total / 2;
+        half(said.f_blocks, said.f_bfree) || half(said.f_files, said.f_ffree)
+    }
+
     fn inodes(&self) -> Option<u64> {
         let said = fstatfs(&self.0).ok()?;
         // Without a limit the kernel does not count.

@@ -5,9 +5,9 @@
 //! the next call.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{pool::Pool, spare::Spare};
@@ -55,16 +55,51 @@ impl Endings {
     }
 }
 
+/// Kernels note the time of a change by a clock that lags behind, by no more than this.
+const COARSE: Duration = Duration::from_millis(100);
+
+/// Calls that hold a spare, by number, with the milliseconds of the epoch at which each began.
+#[derive(Debug, Default)]
+pub(super) struct Beginnings {
+    next: u64,
+    open: BTreeMap<u64, u64>,
+}
+
+impl Beginnings {
+    pub(super) fn begin(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let began = began.unwrap_or_default().saturating_sub(COARSE).as_millis();
+        self.open
+            .insert(number, u64::try_from(began).unwrap_or(u64::MAX));
+        number
+    }
+
+    /// When the oldest began; nothing where none runs.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        // A clock that was set back may have given a later call the earlier time.
+        self.open.values().min().copied()
+    }
+
+    fn end(&mut self, number: Option<u64>) {
+        if let Some(number) = number {
+            self.open.remove(&number);
+        }
+    }
+}
+
 /// A call that is over for its caller. Dropped when all of it is gone.
 #[derive(Debug)]
 struct Ending {
     pool: Arc<Pool>,
     number: u64,
+    call: Option<u64>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.pool.released(self.number);
+        self.pool.released(self.number, self.call);
     }
 }
 
@@ -75,6 +110,7 @@ impl Pool {
         let ending = Ending {
             pool: Arc::clone(self),
             number: self.state().endings.begin(),
+            call: spare.call,
         };
         self.calls.fetch_add(1, Ordering::Relaxed);
         let Some(cgroup) = spare.into_cgroup() else {
@@ -97,11 +133,13 @@ impl Pool {
     }
 
     /// One call has ended and all its processes with it.
-    fn released(&self, number: u64) {
+    fn released(&self, number: u64, call: Option<u64>) {
         let mut state = self.state();
         state.endings.open.remove(&number);
-        state.running = state.running.saturating_sub(1);
-        if state.running == 0 && state.wiping.is_none() && !self.has_empty_tmp() {
+        state.running.end(call);
+        if state.running.oldest().is_some() {
+            self.sweep(&mut state);
+        } else if state.wiping.is_none() && !self.has_empty_tmp() {
             self.wipe(&mut state);
         }
         drop(state);

@@ -67,7 +67,7 @@ impl Pool {
         }
         while let Some(mut spare) = state.ready.pop_front() {
             if spare.alive() {
-                state.running += 1;
+                spare.call = Some(state.running.begin());
                 return Some(spare);
             }
         }

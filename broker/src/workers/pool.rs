@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::{
     attach::command,
-    ending::Endings,
+    ending::{Beginnings, Endings},
     spare::Spare,
     spec::{Program, ToolSpec},
 };
@@ -61,9 +61,11 @@ pub(super) struct State {
     /// Calls that wait for a spare.
     pub(super) waiting: usize,
     pub(super) slots: HashMap<String, Weak<CallSlot>>,
-    pub(super) running: usize,
+    pub(super) running: Beginnings,
     pub(super) endings: Endings,
     pub(super) wiping: Option<u64>,
+    /// A wipe that goes on beside calls.
+    pub(super) sweeping: Option<u64>,
     pub(super) failures: u32,
     pub(super) last_failure: Option<String>,
     pub(super) service: Option<v1::ServiceState>,
@@ -300,6 +302,7 @@ impl Pool {
             let mut state = self.state();
             state.worker = Some(Worker { number, commands });
             state.ordered.clear();
+            state.sweeping = None;
             if state.wiping.is_some() {
                 // What the worker before it was told, or should have been, and never confirmed.
                 self.wipe(&mut state);
@@ -371,7 +374,10 @@ impl Pool {
         let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
         state.wiping = Some(wipe_id);
         let sent = state.worker.as_ref().is_some_and(|worker| {
-            let wipe = command(Command::Wipe(v1::Wipe { wipe_id }));
+            let wipe = command(Command::Wipe(v1::Wipe {
+                wipe_id,
+                untouched_since_ms: 0,
+            }));
             worker.commands.try_send(Ok(wipe)).is_ok()
         });
         if !sent {
@@ -380,8 +386,33 @@ impl Pool {
         }
     }
 
+    /// Where calls always run beside one another, nothing would ever be wiped: has what is older than
+    /// all of them deleted, when it takes up too much.
+    pub(super) fn sweep(&self, state: &mut State) {
+        let Some(oldest) = state.running.oldest() else {
+            return;
+        };
+        let tmp = self.tmp.read().unwrap_or_else(PoisonError::into_inner);
+        if state.sweeping.is_some() || !tmp.as_ref().is_some_and(|tmp| tmp.is_half_full()) {
+            return;
+        }
+        let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
+        let wipe = command(Command::Wipe(v1::Wipe {
+            wipe_id,
+            untouched_since_ms: oldest,
+        }));
+        let sent = state
+            .worker
+            .as_ref()
+            .is_some_and(|worker| worker.commands.try_send(Ok(wipe)).is_ok());
+        state.sweeping = sent.then_some(wipe_id);
+    }
+
     pub(super) fn wiped(&self, wipe_id: u64) {
         let mut state = self.state();
+        if state.sweeping == Some(wipe_id) {
+            state.sweeping = None;
+        }
         if state.wiping == Some(wipe_id) {
             state.wiping = None;
         }

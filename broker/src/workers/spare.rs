@@ -30,6 +30,8 @@ pub(super) struct Spare {
     cgroup: Option<CallCgroup>,
     slot: Arc<CallSlot>,
     broken: Option<ToolError>,
+    /// The number of the call it was handed out to.
+    pub(super) call: Option<u64>,
 }
 
 impl fmt::Debug for Spare {
@@ -82,6 +84,7 @@ impl Spare {
         };
         let mut spare = Self {
             broken: None,
+            call: None,
             cgroup: Some(cgroup),
             slot,
             stream: {

@@ -14,8 +14,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, chmodat, openat, renameat_with,
-        statat, unlinkat,
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, chmodat, openat,
+        renameat_with, statat, unlinkat,
     },
     io::Errno,
 };
@@ -38,8 +38,14 @@ pub(crate) struct WipeError {
     source: io::Error,
 }
 
-/// Deletes everything in `directory` that `uid` owns, until `deadline`.
-pub(crate) fn wipe(directory: &Path, uid: u32, deadline: Instant) -> Result<Summary, WipeError> {
+/// Deletes everything in `directory` that `uid` owns, until `deadline`. With milliseconds of the
+/// epoch, only what nobody touched since then; with an entry goes what lies below it.
+pub(crate) fn wipe(
+    directory: &Path,
+    uid: u32,
+    untouched_since: Option<u64>,
+    deadline: Instant,
+) -> Result<Summary, WipeError> {
     let failed = |source: Errno| WipeError {
         path: directory.to_owned(),
         source: source.into(),
@@ -52,6 +58,7 @@ pub(crate) fn wipe(directory: &Path, uid: u32, deadline: Instant) -> Result<Summ
     };
     let mut wiper = Wiper {
         uid,
+        untouched_since,
         deadline,
         summary: Summary::default(),
         names: 0,
@@ -85,6 +92,7 @@ struct Entry {
 
 struct Wiper {
     uid: u32,
+    untouched_since: Option<u64>,
     deadline: Instant,
     summary: Summary,
     /// Counts the names given to what was lifted.
@@ -94,6 +102,17 @@ struct Wiper {
 impl Wiper {
     fn is_late(&self) -> bool {
         Instant::now() >= self.deadline
+    }
+
+    /// The change time of a file cannot be set by whoever owns it.
+    fn is_in_use(&self, status: &Stat) -> bool {
+        self.untouched_since.is_some_and(|since| {
+            let seconds = u64::try_from(status.st_ctime).unwrap_or(u64::MAX);
+            let changed = seconds
+                .saturating_mul(1_000)
+                .saturating_add(status.st_ctime_nsec / 1_000_000);
+            changed >= since
+        })
     }
 
     /// What our user owns directly below a directory that others use too.
@@ -109,7 +128,7 @@ impl Wiper {
             let Ok(status) = statat(top, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
-            if status.st_uid != self.uid {
+            if status.st_uid != self.uid || self.is_in_use(&status) {
                 continue;
             }
             owned.push(Entry {
@@ -261,7 +280,7 @@ mod tests {
     use std::{
         fs,
         os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
-        time::Duration,
+        time::{Duration, SystemTime},
     };
 
     use super::*;
@@ -272,7 +291,7 @@ mod tests {
 
     fn wiped(directory: &Path) -> Summary {
         let deadline = Instant::now() + Duration::from_secs(60);
-        wipe(directory, uid(directory), deadline).unwrap()
+        wipe(directory, uid(directory), None, deadline).unwrap()
     }
 
     fn is_empty(directory: &Path) -> bool {
@@ -336,8 +355,32 @@ mod tests {
     }
 
     #[test]
+    fn leaves_what_was_touched_since_then() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        for name in ["old", "renamed", "written"] {
+            fs::create_dir(root.join(name)).unwrap();
+            fs::write(root.join(name).join("file"), "x").unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let since = SystemTime::now() - Duration::from_millis(150);
+        fs::rename(root.join("renamed"), root.join("new")).unwrap();
+        fs::write(root.join("written/more"), "x").unwrap();
+        fs::write(root.join("made"), "x").unwrap();
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let since = u64::try_from(since.as_millis()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let summary = wipe(root, uid(root), Some(since), deadline).unwrap();
+        assert_eq!((summary.removed, summary.left), (1, 0));
+        assert!(!root.join("old").exists());
+        for name in ["new/file", "written/file", "made"] {
+            assert!(root.join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_missing_directory_is_empty_already() {
-        let summary = wipe(Path::new("/does/not/exist"), 0, Instant::now()).unwrap();
+        let summary = wipe(Path::new("/does/not/exist"), 0, None, Instant::now()).unwrap();
         assert_eq!(summary, Summary::default());
     }
 }

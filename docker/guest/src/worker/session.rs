@@ -7,8 +7,8 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use rumi_proto::v1::{
-    Configure, Output, Wiped, WorkerCommand, WorkerEvent, WorkerHello, worker_client::WorkerClient,
-    worker_command::Command, worker_event::Event,
+    Configure, Output, Wipe, Wiped, WorkerCommand, WorkerEvent, WorkerHello,
+    worker_client::WorkerClient, worker_command::Command, worker_event::Event,
 };
 use rustix::process::geteuid;
 use tokio::{net::UnixStream, sync::mpsc};
@@ -140,7 +140,7 @@ impl Worker {
                 *configured = true;
             }
             Some(Command::MakeSpare(_)) => self.order(Order::MakeSpare)?,
-            Some(Command::Wipe(wipe)) => self.wipe(wipe.wipe_id, events.clone()),
+            Some(Command::Wipe(wipe)) => self.wipe(&wipe, events.clone()),
             // A newer broker may know commands that this guest does not.
             None => {}
         }
@@ -187,9 +187,11 @@ impl Worker {
     }
 
     /// Deletes beside the session: thousands of files must not delay a spare.
-    fn wipe(&self, wipe_id: u64, events: mpsc::Sender<WorkerEvent>) {
+    fn wipe(&self, wipe: &Wipe, events: mpsc::Sender<WorkerEvent>) {
         let scratch = self.options.scratch.clone();
-        let work = tokio::task::spawn_blocking(move || wipe_all(&scratch));
+        let wipe_id = wipe.wipe_id;
+        let since = Some(wipe.untouched_since_ms).filter(|since| *since > 0);
+        let work = tokio::task::spawn_blocking(move || wipe_all(&scratch, since));
         tokio::spawn(async move {
             for line in work.await.unwrap_or_default() {
                 say::line(&line);
@@ -226,7 +228,7 @@ fn send(events: &mpsc::Sender<WorkerEvent>, event: Event) -> Result<(), SessionE
 }
 
 /// Empties the scratch directories; the lines say what did not go.
-fn wipe_all(scratch: &[PathBuf]) -> Vec<String> {
+fn wipe_all(scratch: &[PathBuf], untouched_since: Option<u64>) -> Vec<String> {
     let uid = geteuid();
     let system = PathBuf::from("/tmp");
     // Never so in a container; a worker started by hand must not empty a machine's /tmp.
@@ -236,7 +238,7 @@ fn wipe_all(scratch: &[PathBuf]) -> Vec<String> {
     let deadline = Instant::now() + WIPE_TIME;
     let mut lines = Vec::new();
     for directory in scratch {
-        match wipe::wipe(directory, uid.as_raw(), deadline) {
+        match wipe::wipe(directory, uid.as_raw(), untouched_since, deadline) {
             Ok(summary) if summary.left > 0 => lines.push(format!(
                 "{} entries could not be wiped from `{}`",
                 summary.left,

@@ -206,7 +206,10 @@ async fn wipes_the_scratch_directory() {
     let mut attachment = broker.attached().await;
     attachment.configure(&python()).await;
     attachment
-        .send(worker_command::Command::Wipe(Wipe { wipe_id: 7 }))
+        .send(worker_command::Command::Wipe(Wipe {
+            wipe_id: 7,
+            untouched_since_ms: 0,
+        }))
         .await;
     let id = until(&mut attachment, |event| match event {
         Event::Wiped(wiped) => Some(wiped.wipe_id),
