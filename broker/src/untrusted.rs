@@ -9,7 +9,7 @@ pub fn client_hello(bytes: &[u8], piece: usize) -> Option<Hello> {
     crate::outbound::hello_in(bytes, piece)
 }
 
-/// What each request for a proxy asks for, in HTTP/1.1 of which no more comes.
-pub async fn proxied(bytes: &[u8]) -> Vec<Result<String, Denial>> {
+/// What each request asks a proxy for, in HTTP/1.1 of which no more comes; nothing where it is for the broker itself.
+pub async fn proxied(bytes: &[u8]) -> Vec<Option<Result<String, Denial>>> {
     crate::server::proxied(bytes).await
 }

@@ -14,12 +14,14 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// A target's name, and what it does with bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 14] = [
+const TARGETS: [Target; 16] = [
     ("audit_line", entries::audit_line),
     ("client_hello", entries::client_hello),
     ("findings", entries::findings),
     ("grant", entries::grant),
     ("grpc_request", entries::grpc_request),
+    ("guest_head", entries::guest_head),
+    ("guest_query", entries::guest_query),
     ("host", entries::host),
     ("json_request", entries::json_request),
     ("language", entries::language),

@@ -14,15 +14,15 @@ mod terminal;
 
 pub use listener::{Listener, ListenerError};
 
-/// Reads HTTP/1.1 as a component's socket does, from bytes that are all there, and says of each request for a
-/// proxy what it asks for. Nothing is asked of the policy and nothing is done.
-pub(crate) async fn proxied(bytes: &[u8]) -> Vec<Result<String, rumi_policy::Denial>> {
+/// Reads HTTP/1.1 as a component's socket does, from bytes that are all there, and says of each request what
+/// it asks a proxy for, and nothing of one that is for the broker itself. Nothing is asked of the policy and nothing is done.
+pub(crate) async fn proxied(bytes: &[u8]) -> Vec<Option<Result<String, rumi_policy::Denial>>> {
     let read = std::sync::Mutex::new(Vec::new());
     let service = hyper::service::service_fn(|request| {
         let mut read = read
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        read.extend(proxy::read(request));
+        read.push(proxy::read(request));
         std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(
             http_body_util::Empty::<bytes::Bytes>::new(),
         )))

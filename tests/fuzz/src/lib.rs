@@ -3,7 +3,19 @@
 //!
 //! The fuzz targets call these, and an ordinary test of the broker runs every seed through them.
 
-use std::{fmt::Debug, future::Future, pin::pin, task};
+#[path = "../../../docker/guest/src/network/head.rs"]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "what reads from connections is not run here, and its own tests run it"
+    )
+)]
+mod head;
+#[path = "../../../docker/guest/src/network/message.rs"]
+mod message;
+
+use std::{fmt::Debug, future::Future, net::Ipv4Addr, pin::pin, task};
 
 use prost::Message;
 use rumi_broker::vetting::{Because, Findings, Language, MASKED, Mask, detect};
@@ -85,9 +97,57 @@ where
 /// HTTP/1.1 as the proxy reads it: heads of `CONNECT` and of requests in absolute form.
 pub fn proxy_head(bytes: &[u8]) {
     let taken = now(rumi_broker::untrusted::proxied(bytes));
-    for request in taken.iter().flatten() {
+    for request in taken.iter().flatten().flatten() {
         // What was taken can be said again, and there is nothing in it that ends a line.
         assert!(!request.contains(char::is_control), "{request:?}");
+    }
+}
+
+/// Heads as the proxy inside of a container reads them, which the broker reads once more.
+pub fn guest_head(bytes: &[u8]) {
+    if let Ok(Some((length, request))) = head::parse_request(bytes) {
+        let whole = bytes.get(..length).unwrap_or_default();
+        let again = head::parse_request(whole).ok().flatten();
+        assert_eq!(again.as_ref(), Some(&(length, request)));
+        let read = now(rumi_broker::untrusted::proxied(whole));
+        // What is passed on must never be taken for a request of the worker that passes it on.
+        if again.is_some_and(|(_, request)| request.for_proxy) {
+            assert!(!matches!(read.first(), Some(None)));
+        }
+    }
+    if let Ok(Some((length, reply))) = head::parse_reply(bytes) {
+        let whole = bytes.get(..length).unwrap_or_default();
+        let again = head::parse_reply(whole).ok().flatten();
+        assert_eq!(again, Some((length, reply)));
+    }
+}
+
+/// Questions for the address of a name, and the answers to them.
+pub fn guest_query(bytes: &[u8]) {
+    let told = |answer: &[u8]| {
+        // It goes to whom asked, says that it is an answer, and is small.
+        assert_eq!(answer.get(..2), bytes.get(..2));
+        assert!(answer.len() <= message::LONGEST + 16);
+        assert_eq!(message::read(answer), message::Query::Ignored);
+    };
+    match message::read(bytes) {
+        message::Query::Question(asked) => {
+            let hostly =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+            assert!(asked.host.len() <= 253 && asked.host.chars().all(hostly));
+            for address in [None, Some(Ipv4Addr::new(127, 64, 1, 2))] {
+                told(&message::answer(bytes, &asked, address));
+            }
+            let mut answer = message::refusal(bytes, &asked, message::Code::NoSuchName);
+            told(&answer);
+            // It repeats the question that was asked, and nothing else.
+            if let Some([_, _, flags, ..]) = answer.get_mut(..) {
+                *flags &= 0x7f;
+            }
+            assert_eq!(message::read(&answer), message::Query::Question(asked));
+        }
+        message::Query::Unfit(code) => told(&message::without_records(bytes, code)),
+        message::Query::Ignored => {}
     }
 }
 

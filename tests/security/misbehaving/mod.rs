@@ -18,67 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumi_tests::{Called, Output, repository, within};
-use serde_json::{Value, json};
+use rumi_tests::{Called, Ends, Misdeed, Output, repository, within};
+use serde_json::json;
 
 use crate::yard::{Yard, yard};
 
 const ACT: &str = "misbehaving:tool:act";
 const BYSTANDER: &str = "misbehaving:tool:bystander";
-
-/// How a call that commits a misdeed must end.
-#[derive(Debug, Clone, Copy)]
-enum Ends {
-    /// By its time-out.
-    InTime,
-    /// With its process gone before it answered.
-    Crashed,
-    /// With an error of this type.
-    Error(&'static str),
-    /// With this data, as JSON.
-    Data(&'static str),
-    /// With an answer that says that nothing was achieved.
-    Refused,
-    /// With an answer that says that something was, which may be.
-    Done,
-    /// With an answer or an error that has a type and a message.
-    Defined,
-}
-
-/// One misdeed and its end.
-#[derive(Debug, Clone, Copy)]
-struct Misdeed {
-    name: &'static str,
-    amount: Option<u64>,
-    timeout_ms: u32,
-    ends: Ends,
-    beside: bool,
-}
-
-impl Misdeed {
-    const fn new(name: &'static str, ends: Ends) -> Self {
-        Self {
-            name,
-            amount: None,
-            timeout_ms: 0,
-            ends,
-            beside: false,
-        }
-    }
-    const fn amount(mut self, amount: u64) -> Self {
-        self.amount = Some(amount);
-        self
-    }
-    const fn timeout_ms(mut self, timeout_ms: u32) -> Self {
-        self.timeout_ms = timeout_ms;
-        self
-    }
-    /// Others must be answered while it goes on.
-    const fn beside(mut self) -> Self {
-        self.beside = true;
-        self
-    }
-}
 
 /// The pack's container, with nobody else at work in it.
 struct Scene {
@@ -119,10 +65,7 @@ impl Scene {
     /// Commits one, judges its end, and looks at what it left.
     #[track_caller]
     fn commit(&self, misdeed: &Misdeed) -> Called {
-        let mut args = json!({"misdeed": misdeed.name});
-        if let Some(amount) = misdeed.amount {
-            args["amount"] = json!(amount);
-        }
+        let args = misdeed.args();
         let commit = || {
             let called = self
                 .yard
@@ -134,7 +77,7 @@ impl Scene {
         } else {
             commit()
         };
-        judge(misdeed, &called);
+        misdeed.judge(&called);
         self.look_around(misdeed.name);
         called
     }
@@ -284,32 +227,6 @@ impl Process {
 }
 
 #[track_caller]
-fn judge(misdeed: &Misdeed, called: &Called) {
-    let name = misdeed.name;
-    let achieved = |called: &Called| called.data()["achieved"].as_bool();
-    match misdeed.ends {
-        Ends::InTime => {
-            assert_eq!(called.error_type(), "timeout", "{name}: {called:?}");
-            assert_eq!(called.response.stopped_reason, "timeout", "{name}");
-        }
-        Ends::Crashed => assert_eq!(called.error_type(), "crashed", "{name}: {called:?}"),
-        Ends::Error(kind) => assert_eq!(called.error_type(), kind, "{name}: {called:?}"),
-        Ends::Data(json) => {
-            let expected: Value = serde_json::from_str(json).expect("JSON");
-            assert_eq!(called.data(), &expected, "{name}");
-        }
-        Ends::Refused => assert_eq!(achieved(called), Some(false), "{name}: {called:?}"),
-        Ends::Done => assert_eq!(achieved(called), Some(true), "{name}: {called:?}"),
-        Ends::Defined => {
-            if called.result["ok"] != json!(true) {
-                assert!(!called.error_type().is_empty(), "{name}: {called:?}");
-                assert!(called.error()["message"].is_string(), "{name}: {called:?}");
-            }
-        }
-    }
-}
-
-#[track_caller]
 fn container(yard: &Yard) -> String {
     let packs = yard.ps();
     let pack = packs
@@ -352,7 +269,7 @@ fn every_misdeed_of_the_pack_is_in_its_readme_and_in_these_tables_and_nowhere_el
 
     let pack = repository().join("docker/packs/misbehaving");
     let program = "import sys, json; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]); \
-                   import act; print(json.dumps(sorted(act.MISDEEDS)))";
+                   import act; print(json.dumps(act.names()))";
     let code = Output::of(
         Command::new("python3")
             .args(["-I", "-c", program])
