@@ -308,6 +308,38 @@ fn what_cannot_run_is_refused_when_the_pack_comes_up_with_the_remedy() {
     assert!(up.stderr.contains(r#""base": "node""#), "{up:?}");
 }
 
+/// An interpreter that says it is older than the runner is written for.
+const OLDER_PYTHON: &str = r#"#!/usr/bin/python3 -IS
+import sys
+
+sys.version_info = (3, 6, 15, "final", 0)
+sys.argv = [name for name in sys.argv[1:] if not name.startswith("-")]
+with open(sys.argv[0]) as program:
+    exec(compile(program.read(), sys.argv[0], "exec"))
+"#;
+
+#[test]
+fn a_python_that_is_too_old_is_refused_by_its_version_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = world().home();
+    home.write_pack("older", "def run(args):\n    return args\n");
+    home.write_file("docker/packs/older/python3.6", OLDER_PYTHON);
+    let program = home.pack("older").join("python3.6");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let mut manifest = Home::manifest("older");
+    manifest["components"][0]["python_path"] = json!("/opt/pack/python3.6");
+    home.write_manifest("older", &manifest);
+    let up = world().packctl(&["up", "--yes", "older"]);
+    assert_ne!(up.code, 0, "{up:?}");
+    for text in [
+        "`older:tool:run` cannot run: `python_path` names `/opt/pack/python3.6`",
+        "it is Python 3.6, and tools need Python 3.7 or later",
+        "let `python_path` name Python 3.7 or later in the pack's image",
+    ] {
+        assert!(up.stderr.contains(text), "{text}: {}", up.stderr);
+    }
+}
+
 #[test]
 fn the_brokers_environment_gives_python_its_defaults() {
     let home = Home::new();

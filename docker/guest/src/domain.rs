@@ -49,12 +49,15 @@ fn scopes() -> Result<bool, DomainError> {
 }
 
 /// A domain must restrict something to be one. Nobody here may make block devices anyway, and what
-/// every older domain restricts besides, moving files between directories, is allowed again.
+/// every older domain restricts besides, moving files between directories, is allowed again. Before Linux
+/// 5.19 that cannot be allowed, and so there is no domain: tools need it more than they need another
+/// wall around processes that are not dumpable.
 fn alone() -> Result<bool, DomainError> {
     let status = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::MakeBlock | AccessFs::Refer)?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new("/")?, AccessFs::Refer))?
         .restrict_self()?;
-    Ok(status.ruleset != RulesetStatus::NotEnforced)
+    Ok(status.ruleset == RulesetStatus::FullyEnforced)
 }
