@@ -94,6 +94,37 @@ fn a_tool_is_added_from_a_string_called_replaced_and_removed() {
 }
 
 #[test]
+fn a_tool_that_does_not_load_is_added_and_said_to_be_broken() {
+    let broker = broker();
+    let why = "does not load: ModuleNotFoundError: No module named 'no_such_module'";
+    add(&broker, &["-c", "import no_such_module"]).ok().says(&[
+        why,
+        "--replace",
+        "added tool-echo:tool:echo",
+    ]);
+    broker.must(&["ps"]).says(&[why]);
+    broker.must(&["doctor"]).says(&[why]);
+    let mended = add(&broker, &["--replace", "-c", "def run(args): return 1"]).ok();
+    assert!(!mended.text().contains("does not load"), "{mended:?}");
+    assert_eq!(broker.call(COMPONENT, &json!({})).data(), 1);
+}
+
+#[test]
+fn several_tools_are_removed_at_once_or_none() {
+    let broker = broker();
+    for name in ["one", "two"] {
+        broker.must(&["tool", "add", name, "-c", "def run(args): return 1"]);
+    }
+    let unknown = broker.packctl(&["tool", "rm", "one", "three", "two"]);
+    unknown.exits(4).says(&["there is no tool `three`"]);
+    assert_eq!(broker.containers().len(), 2);
+    broker
+        .must(&["tool", "rm", "one", "two", "one"])
+        .says(&["removed tool-one:tool:one", "removed tool-two:tool:two"]);
+    assert!(broker.containers().is_empty());
+}
+
+#[test]
 fn a_tool_that_does_not_come_up_leaves_nothing_and_harms_nothing() {
     let broker = broker();
     let home = broker.home();

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use rumi_policy::{PackId, manifest::Base};
 use rumi_proto::v1;
 
-use super::{ControlService, packs::said};
+use super::{ControlService, packs::said, status::unloaded};
 use crate::{
     broker::Broker,
     exec::LibrariesState,
@@ -88,6 +88,12 @@ impl ControlService {
                         format!("`{}` runs, but a worker of it is not attached", shown.id),
                         &format!("packctl logs {}", shown.id),
                     );
+                }
+                Phase::Running if shown.pools.iter().any(|pool| unloaded(pool).is_some()) => {
+                    for message in shown.pools.iter().filter_map(|pool| unloaded(pool)) {
+                        let remedy = "correct its file, or its requirements, then bring the pack up again; each call says the same";
+                        findings.warning("pack", message, remedy);
+                    }
                 }
                 Phase::Running => findings.ok("pack", format!("`{}` runs", shown.id)),
                 Phase::Starting | Phase::Stopped => {}

@@ -10,7 +10,11 @@ use rumi_proto::v1;
 use tonic::Status;
 
 use super::{ControlService, pack_id};
-use crate::container::{ContainerCgroup, Running};
+use crate::{
+    container::{ContainerCgroup, Running},
+    packs::Shown,
+    workers::Pool,
+};
 
 impl ControlService {
     pub(super) fn state(&self) -> v1::StatusResponse {
@@ -51,7 +55,7 @@ impl ControlService {
                     pack: shown.id.to_string(),
                     state: shown.phase.as_str().to_owned(),
                     components: components.collect(),
-                    message: message(&shown.id, shown.message, shown.waits),
+                    message: message(&shown),
                     waits_for_approval: shown.waits,
                     container_id: text(shown.running.as_ref().map(|r| &r.container)),
                     image_id: text(shown.running.as_ref().map(|r| &r.image)),
@@ -137,14 +141,28 @@ impl ControlService {
 }
 
 /// Nobody brought the pack of a handler up; what it is should be said.
-fn message(pack: &PackId, message: String, waits: bool) -> String {
-    if waits {
+fn message(shown: &Shown) -> String {
+    if shown.waits {
+        let pack = &shown.id;
         return format!("not approved as it is; see: packctl approve {pack} --show");
     }
-    match HandlerName::of_pack(pack) {
-        Some(handler) if message.is_empty() => format!("custom handler `{handler}`"),
-        _ => message,
+    if !shown.message.is_empty() {
+        return shown.message.clone();
     }
+    let broken = shown.pools.iter().find_map(|pool| unloaded(pool));
+    let handler = || {
+        Some(format!(
+            "custom handler `{}`",
+            HandlerName::of_pack(&shown.id)?
+        ))
+    };
+    broken.or_else(handler).unwrap_or_default()
+}
+
+/// That a tool does not load, and why.
+pub(super) fn unloaded(pool: &Pool) -> Option<String> {
+    let why = pool.status().broken?;
+    Some(format!("`{}` does not load: {why}", pool.component()))
 }
 
 fn uid_of(running: Option<&Running>, component: &rumi_policy::ComponentId) -> u32 {

@@ -1,6 +1,6 @@
 //! The frames of a spare: four bytes of length, big-endian, then JSON.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use super::spec::CommandStart;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -90,6 +90,16 @@ pub struct ToolError {
     /// The exception's type, or one of the broker's own: `timeout`, `memory`, `crashed`, …
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+impl fmt::Display for ToolError {
+    /// Short enough for a line, and as strange as the tool made it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 300;
+        let whole = format!("{}: {}", self.kind, self.message);
+        let shown: String = whole.chars().take(SHOWN).collect();
+        f.write_str(&shown)
+    }
 }
 
 /// Why a frame could not be passed.

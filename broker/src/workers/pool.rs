@@ -86,6 +86,8 @@ pub struct PoolStatus {
     pub spares: usize,
     /// Calls served since the broker started.
     pub calls: u64,
+    /// Why the tool does not load, where a process that waits could not load it.
+    pub broken: Option<String>,
     /// How the program of a service is.
     pub service: Option<v1::ServiceState>,
 }
@@ -188,6 +190,11 @@ impl Pool {
             attached: state.worker.is_some(),
             spares: state.ready.len(),
             calls: self.calls.load(Ordering::Relaxed),
+            broken: state
+                .ready
+                .iter()
+                .find_map(Spare::broken)
+                .map(ToString::to_string),
             service: state.service.clone(),
         }
     }

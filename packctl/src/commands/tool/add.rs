@@ -159,6 +159,13 @@ impl Add {
         }
         let record = start::approve(client, pack, review.digest()).await?;
         start::up(client, context.console, pack).await?;
+        // It is there all the same: what it lacks while it loads may be a grant that it will be given.
+        if let Some(why) = start::unloaded(client, pack).await? {
+            context.console.warning(&why);
+            context.console.hint(
+                "correct the code and add it with --replace; until then each call says the same",
+            );
+        }
         Ok((review.digest().to_owned(), record))
     }
 

@@ -1,5 +1,7 @@
 //! What the broker is asked for when a tool was added: to look, to approve, to start.
 
+use std::time::{Duration, Instant};
+
 use rumi_policy::PackId;
 use rumi_proto::v1::{
     ApproveRequest, PacksRequest, PsRequest, ReviewRequest, progress::Result as Ending,
@@ -12,6 +14,10 @@ use crate::{
     failure::Failure,
     progress::Progress,
 };
+
+/// How long a tool that was added is watched while it loads, and how often it is looked.
+const LOADING: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the broker reads there, as an admin is shown it.
 pub(super) async fn review(client: &mut Client, pack: &PackId) -> Result<Shown, Failure> {
@@ -40,6 +46,36 @@ pub(super) async fn runs(client: &mut Client, pack: &PackId) -> Result<bool, Fai
         }
         Err(status) if status.code() == tonic::Code::NotFound => Ok(false),
         Err(status) => Err(broker::refused(&status)),
+    }
+}
+
+/// Why its tool does not load, where it says so soon. Loading may take as long as it likes.
+pub(super) async fn unloaded(
+    client: &mut Client,
+    pack: &PackId,
+) -> Result<Option<String>, Failure> {
+    let begun = Instant::now();
+    loop {
+        let packs = vec![pack.to_string()];
+        let reply = client.ps(broker::question(PsRequest { packs })).await;
+        let reply = reply.map_err(|status| broker::refused(&status))?;
+        let status = reply
+            .into_inner()
+            .packs
+            .into_iter()
+            .next()
+            .unwrap_or_default();
+        if !status.message.is_empty() {
+            return Ok(Some(status.message));
+        }
+        let loaded = status
+            .components
+            .iter()
+            .any(|component| component.spares > 0);
+        if loaded || begun.elapsed() > LOADING {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
