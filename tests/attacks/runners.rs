@@ -138,3 +138,21 @@ fn after_every_attack_in_javascript_calls_are_as_quick_and_the_broker_as_small_a
 fn after_every_attack_in_bash_calls_are_as_quick_and_the_broker_as_small_as_before() {
     Stand::enter().withstands(&BASH);
 }
+
+/// What Landlock forbids elsewhere is done here, and must come to nothing all the same.
+const WITHOUT_LANDLOCK: Attacker = Attacker {
+    component: "unconfined:tool:run",
+    together: 2,
+    largest: &[],
+    attacks: &[
+        Misdeed::new("kill_parent", Ends::Done),
+        Misdeed::new("kill_everything", Ends::Defined),
+        Misdeed::new("write_processes", Ends::Refused),
+        Misdeed::new("leave_respawners", Ends::Done),
+    ],
+};
+
+#[test]
+fn on_a_kernel_without_landlock_a_killed_parent_is_replaced_and_the_next_call_answers() {
+    Stand::enter().withstands(&WITHOUT_LANDLOCK);
+}

@@ -6,13 +6,14 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use rumi_proto::v1::{self, control_client::ControlClient};
-use rumi_tests::{Broker, Home, Misdeed, within};
+use rumi_tests::{Broker, Home, Misdeed, Output, repository, within};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
@@ -156,10 +157,11 @@ impl Side {
         let home = Home::new();
         home.take_pack("docker/packs/misbehaving");
         home.take_pack("tests/packs/attackers");
+        without_landlock(&home);
         // What a pack may use of the processors is a limit of its own, and not what is asked here.
         home.configure(|config| config["pack"]["cpus"] = json!(2.0));
         let broker = Broker::start(home);
-        broker.up(&["misbehaving", "attackers"]);
+        broker.up(&["misbehaving", "attackers", "unconfined"]);
         let control = broker.block_on(broker.control()).expect("control");
         Self {
             broker,
@@ -259,12 +261,29 @@ impl Side {
     }
 }
 
+/// A pack with the misdeeds of `misbehaving` in a Python that believes its kernel to have no Landlock.
+fn without_landlock(home: &Home) {
+    let copy = |from: &str| {
+        let mut copying = Command::new("cp");
+        let from = repository().join(from);
+        Output::of(copying.arg("-r").arg(from).arg(home.pack("unconfined"))).ok();
+    };
+    copy("docker/packs/misbehaving");
+    copy("tests/packs/attackers/without_landlock");
+    let mut manifest = Home::manifest("unconfined");
+    manifest["components"][0]["entry"] = json!("act.py");
+    manifest["components"][0]["memory_mb"] = json!(128);
+    manifest["components"][0]["timeout_ms"] = json!(20_000);
+    manifest["components"][0]["python_path"] = json!("/opt/pack/without_landlock");
+    home.write_manifest("unconfined", &manifest);
+}
+
 /// The control groups of a container in the hierarchy that counts processes.
 #[track_caller]
 fn groups_of(container: &str) -> Vec<PathBuf> {
-    let mut inspect = std::process::Command::new("docker");
+    let mut inspect = Command::new("docker");
     inspect.args(["inspect", "--format", "{{.State.Pid}}", container]);
-    let pid = rumi_tests::Output::of(&mut inspect).ok().stdout;
+    let pid = Output::of(&mut inspect).ok().stdout;
     let all = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).expect("its groups");
     // Version 1 has a line for each controller, version 2 one for all.
     let path = |line: &str| {
@@ -294,6 +313,6 @@ fn groups_of(container: &str) -> Vec<PathBuf> {
 }
 
 /// How many processes are in a group, those included that have ended and nobody has waited for.
-fn processes(group: &std::path::Path) -> usize {
+fn processes(group: &Path) -> usize {
     fs::read_to_string(group.join("cgroup.procs")).map_or(0, |pids| pids.lines().count())
 }
