@@ -85,6 +85,8 @@ impl Exec {
     }
 
     pub(crate) fn run(self, context: &mut Context) -> Result<(), Failure> {
+        // Nobody said what it is written in, or that it should be guessed.
+        let guessed = self.lang.as_deref().is_none_or(|lang| lang == "auto");
         let name = self.file.as_deref().map(|file| file.display().to_string());
         let spec = ExecSpec {
             name: name.unwrap_or_default(),
@@ -123,7 +125,7 @@ impl Exec {
             if let Some(out) = &out {
                 files::write(out, &reply.files)?;
             }
-            show::all(context, reply, verbose)
+            show::all(context, reply, show::Asked { verbose, guessed })
         })
     }
 }

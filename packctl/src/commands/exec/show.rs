@@ -13,14 +13,19 @@ use crate::{
     output::Format,
 };
 
+/// What was asked for, as far as it matters here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Figures as well.
+    pub(super) verbose: bool,
+    /// Nobody named the language.
+    pub(super) guessed: bool,
+}
+
 /// Prints it, and gives the exit code of packctl.
-pub(super) fn all(
-    context: &mut Context,
-    reply: ExecResponse,
-    verbose: bool,
-) -> Result<(), Failure> {
+pub(super) fn all(context: &mut Context, reply: ExecResponse, asked: Asked) -> Result<(), Failure> {
     match context.out.format() {
-        Format::Table => as_text(context, &reply, verbose)?,
+        Format::Table => as_text(context, &reply, asked)?,
         Format::Json => as_json(context, &reply, Layout::Pretty)?,
         Format::Jsonl => as_json(context, &reply, Layout::Compact)?,
     }
@@ -34,7 +39,7 @@ pub(super) fn all(
     Err(Failure::Said(Exit::Failed))
 }
 
-fn as_text(context: &mut Context, reply: &ExecResponse, verbose: bool) -> Result<(), Failure> {
+fn as_text(context: &mut Context, reply: &ExecResponse, asked: Asked) -> Result<(), Failure> {
     let console = context.console;
     if io::stdout().is_terminal() {
         for line in String::from_utf8_lossy(&reply.stdout).lines() {
@@ -79,6 +84,12 @@ fn as_text(context: &mut Context, reply: &ExecResponse, verbose: bool) -> Result
     } else if let Some(code @ 1..) = reply.exit_code {
         console.warning(&format!("the code ended with exit code {code}"));
     }
+    if asked.guessed && looks_misread(reply) {
+        console.hint(&format!(
+            "it was taken for {} ({}); if it is something else, name it with --lang",
+            reply.language, reply.language_reason
+        ));
+    }
     if reply.files_left_out > 0 {
         console.warning(&format!(
             "{} entries of the working directory did not come out: too large, too many, or no files",
@@ -88,10 +99,25 @@ fn as_text(context: &mut Context, reply: &ExecResponse, verbose: bool) -> Result
     for denial in &reply.denials {
         explain(console, denial);
     }
-    if verbose {
+    if asked.verbose {
         console.labelled("note", "36", &figures(reply));
     }
     Ok(())
+}
+
+/// Whether it failed as code fails that is read in a language that it is not written in.
+fn looks_misread(reply: &ExecResponse) -> bool {
+    if reply
+        .findings
+        .iter()
+        .any(|finding| finding.rule == "syntax")
+    {
+        return true;
+    }
+    let said = String::from_utf8_lossy(&reply.stderr);
+    let complaints = ["SyntaxError", "syntax error", "command not found"];
+    reply.exit_code.is_some_and(|code| code != 0)
+        && complaints.iter().any(|complaint| said.contains(complaint))
 }
 
 fn found(finding: &ExecFinding) -> String {
