@@ -8,8 +8,12 @@ if read -r pid <"$base/broker.pid" && [ "$(readlink "/proc/$pid/exe" | sed 's/.*
 	kill -9 "$pid"
 	while kill -0 "$pid"; do sleep 0.05; done
 fi 2>/dev/null
-containers=$(docker ps --all --quiet --filter "label=rumi.instance=$instance")
-[ -z "$containers" ] || docker rm --force $containers >/dev/null
+# Again, because the engine goes on with a container that the broker had just asked for.
+for _ in 1 2 3 4 5; do
+	containers=$(docker ps --all --quiet --filter "label=rumi.instance=$instance")
+	[ -n "$containers" ] || break
+	docker rm --force $containers >/dev/null
+done
 images=$(docker images --quiet --filter "reference=rumi-pack:$instance-*" | sort -u)
 [ -z "$images" ] || docker rmi --force $images >/dev/null
 # Innermost first: a directory is busy for as long as something is mounted below it.
