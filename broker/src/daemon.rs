@@ -42,6 +42,8 @@ use crate::{
 
 /// How long what still runs may take at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(3);
+/// How long containers of ad-hoc code, those that are just being made as well, may take to be gone.
+const CODE_SHUTDOWN: Duration = Duration::from_secs(10);
 /// Threads of a runtime that may wait for the kernel.
 const BLOCKING: usize = 16;
 /// The same for files. A component may have eight of them wait for its disk at once, and 64
@@ -260,7 +262,10 @@ async fn serve(args: &Args, layout: Layout, runtimes: Runtimes<'_>) -> Result<()
     stop.cancel();
     remove_socket(&broker.layout().control_socket());
     // What is left is removed by the next start.
-    if tokio::time::timeout(SHUTDOWN, exec.close()).await.is_err() {
+    if tokio::time::timeout(CODE_SHUTDOWN, exec.close())
+        .await
+        .is_err()
+    {
         tracing::warn!("containers of ad-hoc code are left");
     }
     Ok(broker.audit().close()?)

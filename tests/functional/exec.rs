@@ -364,6 +364,19 @@ fn credentials_are_in_the_environment_and_nowhere_else() {
                 raise ValueError(k)";
     let refused = broker().packctl(&["exec", words[0], words[1], words[2], code]);
     assert_eq!(refused.code, 3, "its grant says nothing of it: {refused:?}");
+    let command = "packctl grant add exec:tool:run env_read RUN_KEY";
+    assert!(
+        refused.stderr.contains("--grant FILE") && refused.stderr.contains(command),
+        "{refused:?}"
+    );
+    let empty = r#"{"component_id": "any:tool:thing", "permissions": {}}"#;
+    let empty = home.file("no-keys.json", empty);
+    let empty = ["--grant", empty.to_str().expect("text")];
+    let refused = broker().packctl(&["exec", empty[0], empty[1], words[0], words[1], "-c", "1"]);
+    assert!(
+        refused.code == 3 && refused.stderr.contains("in the grant given by --grant"),
+        "{refused:?}"
+    );
     let grant = json!({"component_id": "any:tool:thing", "permissions": {
         "env_read": {"enabled": true, "allowed_keys": ["RUN_KEY", "NOT_THERE"]}}});
     let file = home.file("keys.json", grant.to_string());
@@ -411,4 +424,111 @@ fn credentials_are_in_the_environment_and_nowhere_else() {
         missing.code != 0 && missing.stderr.contains("NOT_THERE"),
         "{missing:?}"
     );
+}
+
+#[test]
+fn a_wrong_guess_of_the_language_says_how_to_name_it() {
+    let wrong = broker().packctl(&["exec", "-c", "SELECT name\nFROM people WHERE"]);
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    assert!(
+        wrong.stderr.contains("taken for python") && wrong.stderr.contains("--lang"),
+        "{wrong:?}"
+    );
+    for words in [
+        &["exec", "--lang", "python", "-c", "SELECT name FROM"][..],
+        &["exec", "-c", "import sys\nsys.exit(3)"],
+    ] {
+        let output = broker().packctl(words);
+        assert!(
+            output.code == 1 && !output.stderr.contains("--lang"),
+            "{output:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_broker_that_stops_while_it_makes_containers_and_runs_code() {
+    let mut broker = patient(900_000);
+    broker.must(&["session", "new", "kept"]);
+    std::thread::scope(|scope| {
+        let code = "while True: pass";
+        let run = scope.spawn(|| broker.packctl(&["exec", "--time", "299", "-c", code]));
+        // It takes the container that waits, and another is made in its place.
+        eventually("the run is recorded", || {
+            let begun = |record: &Value| record["detail"]["seconds"] == 299;
+            broker.audit().iter().any(begun)
+        });
+        let pid = rustix::process::Pid::from_raw(broker.pid().cast_signed()).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        let output = run.join().expect("a thread");
+        assert_ne!(output.code, 0, "{output:?}");
+    });
+    broker.stop();
+    assert!(broker.containers().is_empty(), "{:?}", broker.containers());
+}
+
+/// What code sees of itself, whether its interpreter was started ahead of it or not.
+const LOOKS: &str = "import sys, os, __main__ as m
+print(sys.argv, sys.path[0], m.__name__, os.path.basename(m.__file__), m.__spec__, os.getcwd())
+print(sorted(os.listdir('.')), os.path.isfile('main.py'), len(open('main.py').read()) > 100)
+print(sys.stdin.read(), len(os.listdir('/proc/self/fd')))
+def f(): return 1 / 0
+f()
+";
+
+#[test]
+fn an_interpreter_that_was_started_ahead_runs_code_as_one_that_was_not() {
+    let fed = broker().home().file("fed.txt", "fed");
+    let data = broker().home().file("given-data.txt", "data");
+    let given = format!("data.txt={}", data.display());
+    let seen = |first: &str| {
+        let code = format!("{first}\n{LOOKS}");
+        let stdin = fed.to_str().expect("text");
+        let words = ["--stdin", stdin, "--file", &given, "--lang", "python", "-c"];
+        let reply = run(&[&words[..], &[&code]].concat());
+        ["stdout", "stderr", "exit_code"].map(|key| reply[key].clone())
+    };
+    // Where it says how it is spelled, it is read by an interpreter that is started for it.
+    let plain = seen("# coding: utf-8");
+    let ahead = seen("# nothing");
+    let [stdout, stderr, _] = &ahead;
+    let expected = "['main.py'] /workspace __main__ main.py None /workspace\n\
+                    ['data.txt', 'main.py'] True True\nfed ";
+    assert!(
+        stdout.as_str().expect("text").starts_with(expected),
+        "{ahead:?}"
+    );
+    assert!(
+        stderr
+            .as_str()
+            .expect("text")
+            .contains("def f(): return 1 / 0"),
+        "{ahead:?}"
+    );
+    assert_eq!(ahead, plain);
+    // More than a pipe holds; spelled otherwise; in the least memory.
+    let long = format!("x = '{}'\nprint(len(x))", "y".repeat(90_000));
+    assert_eq!(run(&["--lang", "python", "-c", &long])["stdout"], "90000\n");
+    let latin = "# coding: latin-1\nprint('\u{e4}' == chr(0xc3) + chr(0xa4))";
+    assert_eq!(run(&["--lang", "python", "-c", latin])["stdout"], "True\n");
+    let small = run(&["--memory", "16", "-c", "print('small')"]);
+    assert_eq!(small["stdout"], "small\n", "{small}");
+}
+
+#[test]
+fn python_that_names_nothing_special_is_there_before_its_code() {
+    let broker = patient(900_000);
+    let age = |words: &[&str]| -> f64 {
+        let code = "import time\nticks = int(open('/proc/self/stat').read().rsplit(')')[1].split()[19])\n\
+                    print(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / 100)";
+        let said = broker.must(&[words, &["exec", "--lang", "python", "-c", code]].concat());
+        said.stdout.trim().parse().expect("seconds")
+    };
+    // The first run has its container made for it; those after it find one that waits.
+    age(&[]);
+    let limit = Duration::from_secs(60);
+    wait_for("one has waited for a second", limit, || {
+        std::thread::sleep(Duration::from_millis(1500));
+        age(&[]) > 1.0
+    });
 }

@@ -67,6 +67,14 @@ impl Default for ExecSettings {
     }
 }
 
+impl ExecSettings {
+    /// What code is most likely written in before there was any.
+    #[must_use]
+    pub fn usual_language(&self) -> Language {
+        self.language.unwrap_or(Language::Python)
+    }
+}
+
 fn language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Language>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text == "auto" {

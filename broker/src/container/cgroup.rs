@@ -10,6 +10,7 @@ mod usage;
 use std::{io, path::PathBuf};
 
 pub use call::{CallCgroup, Ended};
+pub(super) use hierarchy::HeldProcess;
 pub use hierarchy::{CALL_PREFIX, ContainerCgroup};
 
 #[cfg(test)]

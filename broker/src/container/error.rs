@@ -116,6 +116,30 @@ pub enum EngineError {
     /// Making or removing the mount of a checked directory failed.
     #[error(transparent)]
     Mount(#[from] super::mounts::MountError),
+    /// A container has more of a network than its loopback.
+    #[error(
+        "container `{container}` has another network than its own loopback, and is removed; remedy: check `docker version`, and `runtime` in docker/config.json"
+    )]
+    Networked {
+        /// Which.
+        container: String,
+    },
+    /// What a container shares with the host cannot be seen.
+    #[error("cannot look at the network of container `{container}`: {source}")]
+    Network {
+        /// Which.
+        container: String,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// The files by which programs find names cannot be written.
+    #[error("cannot write `{path}`: {source}; remedy: see that there is room in the run directory")]
+    Names {
+        /// Which file.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
     /// Writing to a container failed.
     #[error("cannot talk to container `{container}`: {source}")]
     Stream {

@@ -1,5 +1,6 @@
 //! Everything that knows the Docker engine. No other module names it.
 
+mod apart;
 mod blueprint;
 mod build_output;
 mod cgroup;

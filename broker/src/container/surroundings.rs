@@ -18,7 +18,7 @@ const BUNDLE_VARIABLES: [&str; 7] = [
 ];
 
 /// Where the guest answers names; see `docker/guest/src/init/names.rs`.
-const NAME_SERVER: &str = "127.0.0.1";
+pub(super) const NAME_SERVER: &str = "127.0.0.1";
 
 /// The environment of a component's worker, and so of all that it starts. The address and the
 /// secret of the loopback proxy are the guest's to add: the engine would show them to everybody
@@ -59,8 +59,14 @@ pub(super) fn with_names(config: HostConfig) -> HostConfig {
         dns_search: Some(vec![".".into()]),
         // The guest is there or it is not; nothing gets better by waiting.
         dns_options: Some(vec!["timeout:2".into(), "attempts:2".into()]),
-        // The guest holds no capability, and listens on the ports that clients connect to. The
-        // engines that set this by themselves do not do so under every configuration.
+        ..with_ports(config)
+    }
+}
+
+/// Lets the guest, which holds no capability, listen on the ports that clients connect to. The engines that
+/// set this by themselves do not do so under every configuration.
+pub(super) fn with_ports(config: HostConfig) -> HostConfig {
+    HostConfig {
         sysctls: Some(HashMap::from([(
             "net.ipv4.ip_unprivileged_port_start".to_owned(),
             "0".to_owned(),

@@ -90,7 +90,9 @@ fn status(error: ExecError) -> Status {
         ExecError::Lacking(_) | ExecError::Check(_) | ExecError::Credential(_) => {
             Status::failed_precondition(message)
         }
-        ExecError::Slot(_) | ExecError::Audit(_) => Status::unavailable(message),
+        ExecError::Slot(_) | ExecError::Audit(_) | ExecError::Stopping => {
+            Status::unavailable(message)
+        }
         ExecError::Failed => Status::internal(message),
     }
 }

@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Run<'a> {
     pub(super) files: &'a [InputFile],
     pub(super) program: &'a Program,
+    /// It was started ahead, and waits for its code.
+    pub(super) ahead: bool,
     pub(super) stdin: &'a [u8],
     pub(super) time: Duration,
     pub(super) memory_bytes: u64,
@@ -58,6 +60,7 @@ pub(super) async fn attend(mut keeper: Keeper, run: Run<'_>) -> Came {
     };
     let stopped = within_bounds(&mut keeper, &run, &mut came, &mut streams).await;
     streams.end(&mut came, stopped.is_some());
+    came.error = came.error.map(|error| run.mask.text(&error));
     came.duration = begun.elapsed();
     let (_, cgroup) = keeper.parts();
     let forks_refused = cgroup.map_or(0, CallCgroup::forks_refused);
@@ -130,7 +133,11 @@ async fn feed<W: tokio::io::AsyncWrite + Unpin>(
     for file in run.files {
         frame::file(writer, &file.name, &file.content).await?;
     }
-    frame::start(writer, run.program).await?;
+    if run.ahead {
+        frame::go_on(writer).await?;
+    } else {
+        frame::start(writer, run.program).await?;
+    }
     frame::input(writer, run.stdin).await
 }
 

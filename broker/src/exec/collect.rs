@@ -5,19 +5,39 @@ use std::time::Duration;
 use super::{
     frame::{self, FrameError, Said, Wanted},
     program::DIRECTORY,
-    report::OutputFile,
     request::{InputFile, MOST_FILES, unfit},
 };
-use crate::workers::Keeper;
+use crate::{vetting::Mask, workers::Keeper};
 
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One file that came out.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    pub(super) name: String,
+    pub(super) content: Vec<u8>,
+}
 
 /// Files, and how many there were besides.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     pub(super) files: Vec<OutputFile>,
     pub(super) left_out: u32,
+}
+
+impl Collected {
+    /// The same without the credentials that were written into it.
+    pub(super) fn masked(self, mask: &Mask) -> Self {
+        let masked = |file: OutputFile| OutputFile {
+            name: mask.text(&file.name),
+            content: mask.whole(&file.content),
+        };
+        Self {
+            files: self.files.into_iter().map(masked).collect(),
+            ..self
+        }
+    }
 }
 
 /// Fetches what lies in the working directory and was not put there as it is.

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use rumi_audit::Peer;
-use rumi_policy::{EnvKey, EnvReadAsk};
+use rumi_policy::{ComponentId, EnvKey, EnvReadAsk};
 
+use super::{request::Order, rights::DEFAULT};
 use crate::{
     broker::Broker,
     caller::{Behalf, CallSlot, Caller, Identity, Invocation},
@@ -28,6 +29,46 @@ pub enum CredentialError {
     /// The store cannot be used.
     #[error("the secrets cannot be read; `packctl doctor` says why")]
     Store,
+}
+
+impl CredentialError {
+    /// The same with what would allow it, where the policy knows that. The run's own name means nothing to whoever
+    /// reads it: what he can change is the grant that he gives, or the one for all code.
+    pub(super) fn with_remedy(
+        self,
+        invocation: &Invocation,
+        order: &Order,
+        component: &ComponentId,
+    ) -> Self {
+        let Self::Refused(Refusal::Denied {
+            reason,
+            sentence,
+            record,
+        }) = self
+        else {
+            return self;
+        };
+        let mut denials = invocation.denials().into_iter();
+        let denial = denials.find(|denial| denial.record == record);
+        let command = denial.map(|denial| denial.remedy).unwrap_or_default();
+        let sentence = match command.as_str() {
+            "" => sentence,
+            _ if order.grant.is_some() => {
+                format!("{sentence}; remedy: allow `env_read` of it in the grant given by --grant")
+            }
+            command => {
+                let command = command.replace(component.as_str(), DEFAULT);
+                format!(
+                    "{sentence}; remedy: give --grant FILE that allows `env_read` of it, or {command}"
+                )
+            }
+        };
+        Self::Refused(Refusal::Denied {
+            reason,
+            sentence,
+            record,
+        })
+    }
 }
 
 /// A variable, and the secret that is its value.

@@ -73,15 +73,38 @@ pub(super) async fn start<W: AsyncWrite + Unpin>(
     frame(stream, b'S', &text).await
 }
 
+/// Has it started ahead of the file that it runs, for which it then waits.
+pub(super) async fn ahead<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    program: &Program,
+) -> Result<(), FrameError> {
+    let text = serde_json::to_vec(program).map_err(|_| FrameError::Nonsense)?;
+    frame(stream, b'A', &text).await
+}
+
+/// Gives the file to what was started ahead.
+pub(super) async fn go_on<W: AsyncWrite + Unpin>(stream: &mut W) -> Result<(), FrameError> {
+    frame(stream, b'G', &[]).await
+}
+
 /// All of a command's input, and its end.
 pub(super) async fn input<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    input: &[u8],
+) -> Result<(), FrameError> {
+    part(stream, input).await?;
+    frame(stream, b'E', &[]).await
+}
+
+/// Some of a command's input.
+pub(super) async fn part<W: AsyncWrite + Unpin>(
     stream: &mut W,
     input: &[u8],
 ) -> Result<(), FrameError> {
     for piece in input.chunks(PIECE) {
         frame(stream, b'I', piece).await?;
     }
-    frame(stream, b'E', &[]).await
+    Ok(())
 }
 
 pub(super) async fn collect<W: AsyncWrite + Unpin>(

@@ -11,7 +11,7 @@ use crate::{container::surroundings_of, vetting::Language};
 pub(super) const DIRECTORY: &str = "/workspace";
 
 /// A command inside of a container.
-#[derive(Clone, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Program {
     pub(super) argv: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
@@ -73,5 +73,36 @@ impl Program {
             directory: DIRECTORY,
             network,
         }
+    }
+}
+
+/// Whether an interpreter of this language is started before there is any code for it: one that takes long to start, and
+/// reads its file once and from the beginning.
+pub(super) fn starts_ahead(language: Language) -> bool {
+    matches!(language, Language::Python)
+}
+
+/// Whether an interpreter that waits reads this code as it would read it from an ordinary file. Python begins anew for a
+/// spelling other than UTF-8, which cannot be done where its file is a pipe.
+pub(super) fn fits_ahead(language: Language, code: &str) -> bool {
+    let declares = |line: &str| line.contains("coding");
+    starts_ahead(language) && !code.starts_with('\u{feff}') && !code.lines().take(2).any(declares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_says_how_it_is_spelled_is_read_from_a_file() {
+        assert!(fits_ahead(Language::Python, "print(1)\n# one\n# coding: x"));
+        for code in [
+            "# coding: latin-1\n",
+            "#!/x\n# -*- coding: utf-8 -*-",
+            "\u{feff}1",
+        ] {
+            assert!(!fits_ahead(Language::Python, code), "{code}");
+        }
+        assert!(!fits_ahead(Language::Bash, "true"));
     }
 }

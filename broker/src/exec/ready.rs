@@ -14,9 +14,10 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{
     image::{CodeImage, Images},
-    slot::{Places, Slot, SlotError},
+    places::Places,
+    slot::{Expected, Slot, SlotError},
 };
-use crate::broker::Broker;
+use crate::{broker::Broker, vetting::Language};
 
 /// Containers that are made at once. More would make each of them slower.
 const MAKERS: usize = 3;
@@ -48,6 +49,8 @@ struct State {
     waiting: VecDeque<Prepared>,
     making: usize,
     used: Option<Instant>,
+    /// Of the last code: the next is most likely in the same.
+    language: Option<Language>,
     watched: bool,
     closed: bool,
 }
@@ -75,8 +78,12 @@ impl Ready {
     }
 
     /// One that nobody used, from those that wait or made now.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<Prepared, SlotError> {
-        self.state().used = Some(Instant::now());
+    pub(super) async fn take(self: &Arc<Self>, language: Language) -> Result<Prepared, SlotError> {
+        {
+            let mut state = self.state();
+            state.used = Some(Instant::now());
+            state.language = Some(language);
+        }
         let taken = self.waited_for().await;
         self.refill();
         taken
@@ -112,11 +119,22 @@ impl Ready {
     }
 
     async fn make(&self) -> Result<Prepared, SlotError> {
+        let language = {
+            let state = self.state();
+            if state.closed {
+                return Err(SlotError::Stopping);
+            }
+            state.language
+        };
         let image = self.images.find().await?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let component = ComponentId::of_code(self.boot, number);
         let place = self.places.take();
-        let slot = Slot::make(&self.broker, &image.id, component, place).await;
+        let expected = Expected {
+            image: &image,
+            language: language.unwrap_or(Language::Python),
+        };
+        let slot = Slot::make(&self.broker, expected, component, place).await;
         let slot = slot.inspect_err(|_| self.images.doubt())?;
         self.leave_older_than(&image);
         Ok(Prepared { slot, image })
@@ -161,7 +179,8 @@ impl Ready {
         state.making = state.making.saturating_sub(1);
         match made {
             Ok(prepared) if !state.closed => state.waiting.push_back(prepared),
-            Ok(_) => {}
+            // Removed by its drop; whoever closes waits for that.
+            Ok(_) | Err(SlotError::Stopping) => {}
             Err(error) => tracing::error!(%error, "a container for ad-hoc code could not be made"),
         }
         drop(state);
@@ -184,7 +203,7 @@ impl Ready {
         }
     }
 
-    /// Removes those that wait, and makes no more.
+    /// Removes those that wait, and makes no more. Resolves when none is left, those that were being made included.
     pub(super) async fn close(&self) {
         let gone: Vec<Prepared> = {
             let mut state = self.state();
@@ -193,5 +212,6 @@ impl Ready {
         };
         let gone = gone.into_iter().map(|prepared| prepared.slot.retire());
         futures_util::future::join_all(gone).await;
+        self.places.empty().await;
     }
 }

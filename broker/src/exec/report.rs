@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use rumi_proto::v1;
 
+use super::{attend::Came, collect::Collected, request::Order};
 use crate::{
     caller::SeenDenial,
-    vetting::{Detected, Finding, Findings},
+    vetting::{Detected, Finding, Findings, Mask},
 };
 
 /// Why a run was ended before it ended by itself.
@@ -39,38 +40,52 @@ impl Stopped {
     }
 }
 
-/// One file that came out.
-#[derive(Debug)]
-pub struct OutputFile {
-    pub(super) name: String,
-    pub(super) content: Vec<u8>,
-}
-
 /// Everything there is to say of a run.
 #[derive(Debug)]
 pub struct Report {
     pub(super) language: Detected,
     pub(super) record: String,
     pub(super) container: String,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
-    pub(super) truncated: bool,
-    pub(super) exit_code: Option<i32>,
-    pub(super) stopped: Option<Stopped>,
-    pub(super) error: Option<String>,
-    pub(super) duration: Duration,
-    pub(super) memory_peak: u64,
-    pub(super) cpu_time: Duration,
-    pub(super) files: Vec<OutputFile>,
-    pub(super) files_left_out: u32,
-    pub(super) denials: Vec<SeenDenial>,
     pub(super) findings: Findings,
+    pub(super) came: Came,
+    pub(super) cpu_time: Duration,
+    pub(super) left: Collected,
+    pub(super) denials: Vec<SeenDenial>,
 }
 
 impl Report {
+    /// Of a run that has not begun.
+    pub(super) fn new(order: &Order, record: String, container: &str) -> Self {
+        Self {
+            language: order.language.clone(),
+            record,
+            container: container.to_owned(),
+            findings: Findings::default(),
+            came: Came::default(),
+            cpu_time: Duration::ZERO,
+            left: Collected::default(),
+            denials: Vec::new(),
+        }
+    }
+
+    /// What the run was refused, with remedies for whoever reads it.
+    pub(super) fn denied(
+        &mut self,
+        denials: Vec<SeenDenial>,
+        mask: &Mask,
+        remedy: impl Fn(&str) -> String,
+    ) {
+        let masked = |denial: SeenDenial| SeenDenial {
+            target: mask.text(&denial.target),
+            remedy: mask.text(&remedy(&denial.remedy)),
+            ..denial
+        };
+        self.denials = denials.into_iter().map(masked).collect();
+    }
+
     /// For the log: how it ended, in one word.
     pub(super) fn reason(&self) -> &'static str {
-        match (self.stopped, &self.error) {
+        match (self.came.stopped, &self.came.error) {
             (Some(stopped), _) => stopped.as_str(),
             (None, _) if !self.findings.is_empty() => "not_started",
             (None, Some(_)) => "not_started",
@@ -82,29 +97,36 @@ impl Report {
     #[must_use]
     pub fn reply(self, denial: impl Fn(SeenDenial) -> v1::CallDenial) -> v1::ExecResponse {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let Came {
+            stdout,
+            stderr,
+            truncated,
+            exit_code,
+            stopped,
+            error,
+            duration,
+            memory_peak,
+        } = self.came;
+        let files = self.left.files.into_iter().map(|file| v1::ExecFile {
+            name: file.name,
+            content: Bytes::from(file.content),
+        });
         v1::ExecResponse {
-            exit_code: self.exit_code,
-            stdout: self.stdout.into(),
-            stderr: self.stderr.into(),
-            duration_us: micros(self.duration),
-            memory_peak_bytes: self.memory_peak,
+            exit_code,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            duration_us: micros(duration),
+            memory_peak_bytes: memory_peak,
             cpu_time_us: micros(self.cpu_time),
-            truncated: self.truncated,
-            stopped_reason: self.stopped.map_or("", Stopped::as_str).to_owned(),
-            error: self.error.unwrap_or_default(),
+            truncated,
+            stopped_reason: stopped.map_or("", Stopped::as_str).to_owned(),
+            error: error.unwrap_or_default(),
             record: self.record,
             language: self.language.language.as_str().to_owned(),
             language_reason: self.language.because.to_string(),
             container_id: self.container,
-            files: self
-                .files
-                .into_iter()
-                .map(|file| v1::ExecFile {
-                    name: file.name,
-                    content: Bytes::from(file.content),
-                })
-                .collect(),
-            files_left_out: self.files_left_out,
+            files: files.collect(),
+            files_left_out: self.left.left_out,
             denials: self.denials.into_iter().map(denial).collect(),
             more_findings: u32::try_from(self.findings.more()).unwrap_or(u32::MAX),
             findings: self.findings.list().iter().map(finding).collect(),

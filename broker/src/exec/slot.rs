@@ -1,30 +1,31 @@
 //! One container for ad-hoc code, with an identity that no other run ever has.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use rumi_policy::ComponentId;
 
-use super::image::CodeImageError;
+use super::{
+    check::Checker,
+    frame::{self, FrameError},
+    image::{CodeImage, CodeImageError},
+    places::Place,
+    program::{Program, fits_ahead, starts_ahead},
+    request::Order,
+};
 use crate::{
     broker::Broker,
     caller::Identity,
     container::{
-        CgroupError, CodeContainer, CodeSpec, ContainerCgroup, ContainerId, EngineError, ImageId,
-        PackLimits, UidError,
+        CgroupError, CodeContainer, CodeSpec, ContainerCgroup, EngineError, PackLimits, UidError,
     },
     server::{Listener, ListenerError},
     shares::PackShares,
-    workers::{Keeper, NoKeeper, Pool, Program, ToolSpec},
+    vetting::Language,
+    workers::{self, Keeper, NoKeeper, Pool, ToolSpec},
 };
 
 /// How long a container may take until a process of it waits for code.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Memory of the guest itself, beside that of the code.
 const GUEST_MEMORY: u64 = 64 << 20;
 /// Processes of the guest itself.
@@ -53,6 +54,12 @@ pub enum SlotError {
     /// Its guest.
     #[error(transparent)]
     Keeper(#[from] NoKeeper),
+    /// What was said to its guest.
+    #[error("the process for the code cannot be spoken with: {0}")]
+    Frame(#[from] FrameError),
+    /// The broker ends.
+    #[error("the broker is stopping; remedy: try again when it is up")]
+    Stopping,
     /// What it sees of the host.
     #[error("cannot make the directory of a run")]
     Directory(#[source] io::Error),
@@ -61,44 +68,12 @@ pub enum SlotError {
     Name,
 }
 
-/// Users are few and come back: each belongs to one container at a time.
-#[derive(Debug, Default)]
-pub(super) struct Places(Mutex<BTreeSet<u32>>);
-
-/// A place, for as long as a container has it.
-#[derive(Debug)]
-pub(super) struct Place {
-    number: u32,
-    all: Arc<Places>,
-}
-
-impl Places {
-    pub(super) fn take(self: &Arc<Self>) -> Place {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = (0..u32::MAX)
-            .find(|number| !taken.contains(number))
-            .unwrap_or_default();
-        taken.insert(number);
-        Place {
-            number,
-            all: Arc::clone(self),
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.remove(&self.number);
-    }
-}
-
 /// What is left to remove of a container, in this order.
 #[derive(Debug)]
 struct Remains {
     broker: Arc<Broker>,
     component: ComponentId,
-    container: Option<ContainerId>,
+    container: Option<CodeContainer>,
     directory: PathBuf,
     /// Given back last: until then the old container may still have processes of this user.
     place: Place,
@@ -107,11 +82,11 @@ struct Remains {
 impl Remains {
     async fn remove(self) {
         if let Some(container) = &self.container
-            && let Err(error) = self.broker.engine().remove(container).await
+            && let Err(error) = self.broker.engine().end_code(container).await
         {
-            tracing::warn!(%container, %error, "a container of ad-hoc code is left; the next start removes it");
+            tracing::warn!(container = %container.id, %error, "a container of ad-hoc code is left; the next start removes it");
             // Nobody else may have its user.
-            return std::mem::forget(self.place);
+            return self.place.lose();
         }
         // Counts and accounts of an identity that never comes back.
         let layout = self.broker.layout();
@@ -135,6 +110,23 @@ impl Remains {
     }
 }
 
+/// A process that waits for a run.
+#[derive(Debug)]
+struct Waiting {
+    keeper: Keeper,
+    /// What it has started already, for a run that needs exactly this.
+    ahead: Option<Program>,
+}
+
+/// For what a container is prepared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected<'a> {
+    /// What runs in it.
+    pub(super) image: &'a CodeImage,
+    /// What the code is most likely written in.
+    pub(super) language: Language,
+}
+
 /// A container and all that belongs to it; dropped, it is removed.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -143,21 +135,39 @@ pub(super) struct Slot {
     identity: Arc<Identity>,
     listener: Option<Listener>,
     cgroup: Option<Arc<ContainerCgroup>>,
-    waiting: Option<Keeper>,
+    waiting: Option<Waiting>,
+    checker: Option<Checker>,
     remains: Option<Remains>,
+}
+
+impl Waiting {
+    /// Has the interpreter started that the code most likely needs.
+    async fn start_ahead(
+        &mut self,
+        component: &ComponentId,
+        expected: Expected<'_>,
+    ) -> Result<(), FrameError> {
+        let Expected { image, language } = expected;
+        if starts_ahead(language) && image.lacks(language).is_none() {
+            let program = Program::new(language, component, image.venv, false);
+            frame::ahead(self.keeper.parts().0, &program).await?;
+            self.ahead = Some(program);
+        }
+        Ok(())
+    }
 }
 
 impl Slot {
     /// Makes one, up to a process that waits for code.
     pub(super) async fn make(
         broker: &Arc<Broker>,
-        image: &ImageId,
+        expected: Expected<'_>,
         component: ComponentId,
         place: Place,
     ) -> Result<Self, SlotError> {
         let directory = broker.layout().pack_run(&component.pack());
         // Of the place and not of the run, so that users are not used up.
-        let user = ComponentId::of_code_place(place.number);
+        let user = ComponentId::of_code_place(place.number());
         let pool = Pool::new(spec(broker, &component));
         let base = rumi_policy::manifest::Base::default();
         let identity = Arc::new(Identity::new(
@@ -171,6 +181,7 @@ impl Slot {
             listener: None,
             cgroup: None,
             waiting: None,
+            checker: None,
             remains: Some(Remains {
                 broker: Arc::clone(broker),
                 component: component.clone(),
@@ -198,7 +209,7 @@ impl Slot {
             .engine()
             .start_code(&CodeSpec {
                 component: &slot.component,
-                image,
+                image: &expected.image.id,
                 uid,
                 gid: uids.gid,
                 limits: limits(broker),
@@ -206,21 +217,45 @@ impl Slot {
                 guest: broker.guest(),
             })
             .await?;
-        slot.staff(container).await?;
+        slot.staff(container, expected).await?;
         Ok(slot)
     }
 
-    async fn staff(&mut self, container: CodeContainer) -> Result<(), SlotError> {
+    async fn staff(
+        &mut self,
+        container: CodeContainer,
+        expected: Expected<'_>,
+    ) -> Result<(), SlotError> {
         self.identity.enter(container.id.as_str());
+        let pid = container.pid;
         if let Some(remains) = &mut self.remains {
-            remains.container = Some(container.id);
+            remains.container = Some(container);
         }
-        let cgroup = ContainerCgroup::of_init(container.pid)?;
+        let cgroup = ContainerCgroup::of_init(pid)?;
         cgroup.prepare()?;
         let cgroup = Arc::new(cgroup);
         self.pool.enter_container(Arc::clone(&cgroup), None);
         self.cgroup = Some(cgroup);
-        self.waiting = Some(self.pool.keeper(PATIENCE).await?);
+        let checked = self.is_checked();
+        let checker = async {
+            if !checked {
+                return Ok(None);
+            }
+            Checker::start(&self.pool, expected.language)
+                .await
+                .map(Some)
+        };
+        let (keeper, checker) = tokio::join!(self.pool.keeper(PATIENCE), checker);
+        let mut waiting = Waiting {
+            keeper: keeper?,
+            ahead: None,
+        };
+        waiting.start_ahead(&self.component, expected).await?;
+        self.waiting = Some(waiting);
+        // Without it code can still be checked, by one that is started then, or be refused with its reason.
+        self.checker = checker
+            .inspect_err(|error| tracing::warn!(%error, "a checker could not be started ahead"))
+            .unwrap_or_default();
         Ok(())
     }
 
@@ -244,25 +279,43 @@ impl Slot {
         let remains = self.remains.as_ref();
         remains
             .and_then(|remains| remains.container.as_ref())
-            .map_or("", ContainerId::as_str)
+            .map_or("", |container| container.id.as_str())
     }
 
     /// Whether its process still waits.
     pub(super) fn alive(&mut self) -> bool {
-        self.waiting.as_mut().is_some_and(Keeper::alive)
+        let waiting = self.waiting.as_mut();
+        waiting.is_some_and(|waiting| waiting.keeper.alive())
     }
 
     /// The process that waits, or another where that one was used.
     pub(super) async fn keeper(&mut self) -> Result<Keeper, SlotError> {
         match self.waiting.take() {
-            Some(keeper) => Ok(keeper),
+            Some(waiting) => Ok(waiting.keeper),
             None => Ok(self.pool.keeper(PATIENCE).await?),
         }
     }
 
-    /// A process beside the one that waits.
-    pub(super) async fn another_keeper(&mut self) -> Result<Keeper, NoKeeper> {
-        self.pool.keeper(PATIENCE).await
+    /// The same for a program, and whether it has been started already.
+    pub(super) async fn keeper_for(
+        &mut self,
+        program: &Program,
+        order: &Order,
+    ) -> Result<(Keeper, bool), SlotError> {
+        let waiting = self.waiting.as_ref();
+        let same = waiting.is_some_and(|waiting| waiting.ahead.as_ref() == Some(program));
+        let ahead = same && fits_ahead(order.language.language, &order.code);
+        Ok((self.keeper().await?, ahead))
+    }
+
+    /// The checker that waits.
+    pub(super) fn take_checker(&mut self) -> Option<Checker> {
+        self.checker.take()
+    }
+
+    fn is_checked(&self) -> bool {
+        let remains = self.remains.as_ref();
+        remains.is_some_and(|remains| remains.broker.config().exec.validation.enabled)
     }
 
     /// Processor time that the container has used, guest and code together.
@@ -311,7 +364,7 @@ fn spec(broker: &Broker, component: &ComponentId) -> ToolSpec {
     let settings = &broker.config().exec;
     ToolSpec {
         component: component.clone(),
-        program: Program::Python {
+        program: workers::Program::Python {
             interpreter: String::new(),
             named_by: None,
         },

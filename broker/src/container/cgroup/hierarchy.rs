@@ -270,13 +270,14 @@ fn directory(table: &[MountLine], controller: Option<&str>, path: &str) -> Optio
 }
 
 /// A process that cannot be mistaken for another: its pid may be given anew, this cannot.
-pub(super) struct HeldProcess {
+#[derive(Debug)]
+pub(in crate::container) struct HeldProcess {
     pid: i32,
     fd: rustix::fd::OwnedFd,
 }
 
 impl HeldProcess {
-    pub(super) fn open(pid: i32) -> Result<Self, CgroupError> {
+    pub(in crate::container) fn open(pid: i32) -> Result<Self, CgroupError> {
         let gone = CgroupError::Gone { pid };
         // In a debug build the library asserts that no pid is negative.
         let Some(known) = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) else {
@@ -300,7 +301,7 @@ impl HeldProcess {
         }
     }
 
-    pub(super) fn kill(&self) {
+    pub(in crate::container) fn kill(&self) {
         // One that has ended needs no killing.
         if let Err(error) = pidfd_send_signal(&self.fd, rustix::process::Signal::KILL)
             && error != Errno::SRCH

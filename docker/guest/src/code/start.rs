@@ -28,14 +28,18 @@ impl Running {
     /// Starts what the broker says; nothing where that cannot be, which is said.
     pub(super) fn begin(wire: &Wire, what: &Value) -> Result<Option<Self>, CodeError> {
         let mut command = command(what);
-        let mut child = match domain::start(&mut command) {
-            Ok(child) => child,
+        match domain::start(&mut command) {
+            Ok(child) => Ok(Some(Self::attend(wire, child))),
             Err(error) => {
                 let program = command.get_program().to_string_lossy().into_owned();
                 wire.failed(&format_args!("cannot start `{program}`: {error}"))?;
-                return Ok(None);
+                Ok(None)
             }
-        };
+        }
+    }
+
+    /// Passes on what it says, from now on.
+    pub(super) fn attend(wire: &Wire, mut child: Child) -> Self {
         let (done, ended) = channel();
         if let Some(stdout) = child.stdout.take() {
             pass(stdout, b'o', wire.clone(), done.clone());
@@ -46,7 +50,7 @@ impl Running {
         let stdin = child.stdin.take();
         let wire = wire.clone();
         thread::spawn(move || await_end(child, &ended, &wire));
-        Ok(Some(Self { stdin }))
+        Self { stdin }
     }
 
     /// Gives it input; one that takes none any more is not given more.
@@ -63,7 +67,8 @@ impl Running {
     }
 }
 
-fn command(what: &Value) -> Command {
+/// As the broker says it.
+pub(super) fn command(what: &Value) -> Command {
     let words = what.get("argv").and_then(Value::as_array);
     let mut words = words.into_iter().flatten().filter_map(Value::as_str);
     let mut command = Command::new(words.next().unwrap_or_default());
