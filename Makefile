@@ -54,6 +54,7 @@ fuzz: ## Throw bytes at each parser that a pack can reach, for SECONDS=60 second
 
 .PHONY: bench
 bench: setup-bench build base ## Measure against bare peers in the same run; writes bench.json.
+	@docker/base/build node
 	cargo run --locked --release -p rumi-tests --bin rumi-bench -- --bin "$(TARGET)/release" --out bench.json
 
 .PHONY: bench-check

@@ -36,9 +36,12 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
     } else {
         (300, 15, Duration::from_secs(5))
     };
-    called(stage, 5, PAUSE).await?;
-    let preforked = called(stage, calls, PAUSE).await?;
-    let forked = called(stage, calls, Duration::ZERO).await?.client;
+    let component = stage::component(0);
+    called(stage, &component, 5, PAUSE).await?;
+    let preforked = called(stage, &component, calls, PAUSE).await?;
+    let forked = called(stage, &component, calls, Duration::ZERO)
+        .await?
+        .client;
     let sustained = sustained(stage, span).await?;
     let custom = Ground::of(stage, quick).await?.alone(
         Path::new(""),
@@ -67,18 +70,25 @@ pub async fn figures(stage: &Stage, quick: bool) -> Result<Vec<Figure>, Failure>
 }
 
 /// The same calls as packctl sees them, and from the call's frame to its answer.
-struct Times {
-    client: Sample,
+pub struct Times {
+    /// From the request to the answer.
+    pub client: Sample,
     worker: Sample,
 }
 
-async fn called(stage: &Stage, calls: usize, pause: Duration) -> Result<Times, Failure> {
+/// Calls of a tool that answers with its arguments, one after the other.
+pub async fn called(
+    stage: &Stage,
+    component: &str,
+    calls: usize,
+    pause: Duration,
+) -> Result<Times, Failure> {
     let mut control = stage.control().await?;
     let (mut client, mut worker) = (Vec::new(), Vec::new());
     for n in 0..calls {
         tokio::time::sleep(pause).await;
         let started = Instant::now();
-        worker.push(answered(&mut control, n).await?);
+        worker.push(answered(&mut control, component, n).await?);
         client.push(started.elapsed());
     }
     let none = || Failure::Unexpected("no call was made".to_owned());
@@ -89,9 +99,13 @@ async fn called(stage: &Stage, calls: usize, pause: Duration) -> Result<Times, F
 }
 
 /// One call, which must answer with its arguments; how long it took at the worker.
-async fn answered(control: &mut ControlClient<Channel>, n: usize) -> Result<Duration, Failure> {
+async fn answered(
+    control: &mut ControlClient<Channel>,
+    component: &str,
+    n: usize,
+) -> Result<Duration, Failure> {
     let request = v1::CallRequest {
-        component_id: stage::component(0),
+        component_id: component.to_owned(),
         args_json: format!(r#"{{"n": {n}}}"#),
         timeout_ms: 0,
     };
@@ -118,8 +132,9 @@ async fn sustained(stage: &Stage, span: Duration) -> Result<Sustained, Failure> 
         let mut control = stage.control().await?;
         callers.spawn(async move {
             let mut calls = 0;
+            let component = stage::component(0);
             while started.elapsed() < span {
-                answered(&mut control, caller * 1_000_000 + calls).await?;
+                answered(&mut control, &component, caller * 1_000_000 + calls).await?;
                 calls += 1;
             }
             Ok::<_, Failure>(calls)

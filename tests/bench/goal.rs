@@ -109,6 +109,11 @@ pub const GOALS: &[(&str, Goal)] = &[
         "tool_call_forked",
         Goal::new(Of::Median, Bound::AtMost, 2.5),
     ),
+    (
+        "tool_call_javascript",
+        Goal::new(Of::Ratio, Bound::AtMost, 1.2),
+    ),
+    ("tool_call_bash", Goal::new(Of::Ratio, Bound::AtMost, 1.2)),
     ("exec_ready", Goal::new(Of::Median, Bound::AtMost, 25.0)),
     (
         "exec_beside_llm_sandbox",

@@ -69,6 +69,60 @@ def run(args):
     return {"ok": True, "data": args}
 "#;
 
+/// The pack of the tools in other languages.
+pub const RUNNERS: &str = "bench_runners";
+
+/// A tool of that pack.
+#[derive(Debug, Clone, Copy)]
+pub enum Runner {
+    JavaScript,
+    Bash,
+}
+
+impl Runner {
+    const ALL: [Self; 2] = [Self::JavaScript, Self::Bash];
+
+    /// As pack.json names it, its file, and the file that does as much when it is started bare.
+    fn files(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::JavaScript => ("javascript", "answer.js", "bare.js"),
+            Self::Bash => ("bash", "answer.sh", "bare.sh"),
+        }
+    }
+
+    fn sources(self) -> (&'static str, &'static str) {
+        match self {
+            Self::JavaScript => (
+                "module.exports.run = async (args) => ({ok: true, data: args});\n",
+                "process.stdout.write(JSON.stringify(JSON.parse(process.argv[2])));\n",
+            ),
+            Self::Bash => (
+                "read -r args\nprintf '{\"ok\":true,\"data\":%s}' \"$args\" >&3\n",
+                "read -r args\nprintf '%s' \"$args\"\n",
+            ),
+        }
+    }
+
+    /// Its component.
+    pub fn component(self) -> String {
+        format!("{RUNNERS}:tool:{}", self.files().0)
+    }
+
+    /// The command line of its bare start, and what that reads.
+    pub fn bare(self) -> (Vec<String>, String) {
+        let (_, _, file) = self.files();
+        let file = format!("/opt/pack/{file}");
+        let answer = stage::answer(1);
+        match self {
+            Self::JavaScript => (
+                vec!["/usr/bin/node".to_owned(), file, answer],
+                String::new(),
+            ),
+            Self::Bash => (vec!["/bin/bash".to_owned(), file], format!("{answer}\n")),
+        }
+    }
+}
+
 /// Lays it out and says how many packs the shipped settings start at once.
 pub fn make(
     repository: &Path,
@@ -97,6 +151,7 @@ pub fn make(
     for number in 0..packs {
         pack(home, number)?;
     }
+    runners(home)?;
     let handler = home.join(format!("docker/handlers/{HANDLER}.py"));
     write(&handler, HANDLER_SOURCE)?;
     let files = json!({"enabled": true, "directories": data});
@@ -178,6 +233,33 @@ fn pack(home: &Path, number: usize) -> Result<(), Failure> {
     write(&directory.join("pack.json"), &manifest.to_string())?;
     // Each a little different, so that each pack has an image of its own.
     write(&directory.join("answer.py"), &format!("# {id}\n{TOOL}"))
+}
+
+fn runners(home: &Path) -> Result<(), Failure> {
+    let directory = home.join("docker/packs").join(RUNNERS);
+    directory_at(&directory)?;
+    let mut components = Vec::new();
+    for runner in Runner::ALL {
+        let (name, entry, bare) = runner.files();
+        let (source, bare_source) = runner.sources();
+        write(&directory.join(entry), source)?;
+        write(&directory.join(bare), bare_source)?;
+        components.push(json!({
+            "id": runner.component(),
+            "name": name,
+            "runner": name,
+            "entry": entry,
+            "description": "Answers with its arguments.",
+        }));
+    }
+    let manifest = json!({
+        "id": RUNNERS,
+        "version": "1.0.0",
+        "description": "Answers with its arguments.",
+        "components": components,
+        "requests": {},
+    });
+    write(&directory.join("pack.json"), &manifest.to_string())
 }
 
 fn directory_at(path: &Path) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ mod proxied;
 mod reads;
 mod records;
 mod reloads;
+mod runners;
 mod sample;
 mod soak;
 mod socket;
@@ -50,7 +51,7 @@ use crate::{
 #[command(name = "rumi-bench")]
 struct Args {
     /// Directory of rumi-broker and rumi-guest.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["check", "serve", "client", "visit"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["check", "serve", "client", "visit", "starts"])]
     bin: Option<PathBuf>,
     /// Where the figures go.
     #[arg(long, value_name = "FILE", default_value = "bench.json")]
@@ -73,6 +74,9 @@ struct Args {
     /// Be the measuring client of an HTTPS server.
     #[arg(long, hide = true)]
     visit: Option<String>,
+    /// Be the process that starts a runtime again and again.
+    #[arg(long, hide = true)]
+    starts: Option<String>,
 }
 
 /// What can be measured alone.
@@ -91,6 +95,7 @@ enum Part {
     Proxied,
     Calls,
     Code,
+    Runners,
 }
 
 /// This very program, which the component's uid may not be able to reach by its path.
@@ -126,6 +131,11 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     if let Some(visit) = &args.visit {
         let sample = visitor::run(&serde_json::from_str(visit)?)?;
+        println!("{}", serde_json::to_string(&sample)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(starts) = &args.starts {
+        let sample = runners::run(&serde_json::from_str(starts)?)?;
         println!("{}", serde_json::to_string(&sample)?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -191,6 +201,8 @@ async fn measure(args: &Args, binaries: &Path, web: Arc<Web>) -> Result<Report, 
         Part::Mounted,
         Part::Proxied,
         Part::Calls,
+        Part::Code,
+        Part::Runners,
     ]
     .into_iter()
     .any(wanted)
@@ -250,9 +262,12 @@ async fn live(args: &Args, stage: &mut Stage, report: &mut Report) -> Result<(),
     if wanted(Part::Code) {
         report.take("code", code::figures(stage, args.quick).await);
     }
-    // The last, because it begins the second pack.
+    // The last two, because they begin other packs.
     if wanted(Part::Mounted) {
         report.take("mounted", mounted::figures(stage, args.quick).await);
+    }
+    if wanted(Part::Runners) {
+        report.take("runners", runners::figures(stage, args.quick).await);
     }
     stage.each(Step::Down, &first).await?;
     Ok(())

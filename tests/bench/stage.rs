@@ -59,6 +59,11 @@ pub fn component(number: usize) -> String {
     format!("{}:tool:answer", pack(number))
 }
 
+/// What a runtime prints that is started with one argument of this value.
+pub fn answer(n: usize) -> String {
+    format!(r#"{{"n":{n}}}"#)
+}
+
 impl Stage {
     /// Makes the directories; no broker runs yet.
     pub fn new(

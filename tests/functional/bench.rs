@@ -7,7 +7,7 @@ use rumi_tests::{Output, binary};
 use serde_json::Value;
 
 /// Parts that need no more than one pack, and what they find.
-const FIGURES: [(&str, &[&str]); 9] = [
+const FIGURES: [(&str, &[&str]); 10] = [
     ("soak", &["soak_growth", "nonsense_growth"]),
     (
         "reads",
@@ -60,6 +60,7 @@ const FIGURES: [(&str, &[&str]); 9] = [
         ],
     ),
     ("code", &["exec_ready", "exec_refill"]),
+    ("runners", &["tool_call_javascript", "tool_call_bash"]),
 ];
 
 #[test]
