@@ -3,6 +3,7 @@
 //! A call's group carries its limits and its measured peak, and ends all that the call
 //! started. All operations are a few small reads and writes and are not worth a thread.
 
+mod burial;
 mod call;
 mod hierarchy;
 mod usage;

@@ -64,11 +64,16 @@ impl Pool {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
             .ok_or("its container is not known yet")?;
-        let name = format!(
-            "{}-{}",
-            std::process::id(),
-            GROUPS.fetch_add(1, Ordering::Relaxed)
-        );
+        let left = self.state().groups.pop();
+        let left = left.filter(|cgroup| cgroup.lies_in(&container));
+        let name = match &left {
+            Some(cgroup) => cgroup.name().to_owned(),
+            None => format!(
+                "{}-{}",
+                std::process::id(),
+                GROUPS.fetch_add(1, Ordering::Relaxed)
+            ),
+        };
         let slot = Arc::new(CallSlot::default());
         {
             let mut state = self.state();
@@ -78,7 +83,10 @@ impl Pool {
         let (memory, pids) = (self.spec.memory_bytes, self.spec.pids);
         // Moving a process between cgroups may take milliseconds when the kernel is cold.
         let cgroup = tokio::task::spawn_blocking(move || {
-            let cgroup = CallCgroup::create(&container, &name, memory, pids)?;
+            let cgroup = match left {
+                Some(cgroup) => cgroup,
+                None => CallCgroup::create(&container, &name, memory, pids)?,
+            };
             cgroup.add(i32::try_from(peer.pid).unwrap_or(0))?;
             Ok::<_, crate::container::CgroupError>(cgroup)
         })

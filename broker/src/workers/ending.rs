@@ -125,11 +125,27 @@ impl Pool {
         if let Err(error) = cgroup.kill() {
             tracing::warn!(%error, "cannot kill a call's processes");
         }
+        let pool = Arc::clone(self);
         tokio::spawn(async move {
-            end(cgroup).await;
-            drop(ending);
+            match cgroup.bury(ENDING, ending).await {
+                Ok(Some(cgroup)) => pool.keep_group(cgroup),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "cannot end a call's processes"),
+            }
         });
         ended
+    }
+
+    /// Keeps the groups of a call that is gone for a spare that is on its way; where there is none, or
+    /// the container is gone, they are removed.
+    fn keep_group(&self, cgroup: CallCgroup) {
+        let mut state = self.state();
+        if state.groups.len() < state.ordered.len() && self.is_container_of(&cgroup) {
+            state.groups.push(cgroup);
+        } else {
+            drop(state);
+            drop(cgroup);
+        }
     }
 
     /// One call has ended and all its processes with it.

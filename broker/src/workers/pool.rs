@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     caller::{Behalf, CallSlot, Running},
-    container::{CALL_PREFIX, ContainerCgroup, Tmp},
+    container::{CALL_PREFIX, CallCgroup, ContainerCgroup, Tmp},
 };
 
 /// After this long an ordered spare is taken for lost and ordered again.
@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) slots: HashMap<String, Weak<CallSlot>>,
     pub(super) running: Beginnings,
     pub(super) endings: Endings,
+    /// Groups that calls left empty, for spares that come.
+    pub(super) groups: Vec<CallCgroup>,
     pub(super) wiping: Option<u64>,
     /// A wipe that goes on beside calls.
     pub(super) sweeping: Option<u64>,
@@ -256,6 +258,14 @@ impl Pool {
             .is_some()
     }
 
+    /// Whether the groups lie in the container that the pool has now.
+    pub(super) fn is_container_of(&self, cgroup: &CallCgroup) -> bool {
+        let container = self.cgroup.read().unwrap_or_else(PoisonError::into_inner);
+        container
+            .as_deref()
+            .is_some_and(|container| cgroup.lies_in(container))
+    }
+
     /// Where a process lives, by what the kernel says of the process.
     #[must_use]
     pub fn place_of(&self, pid: u32) -> Place {
@@ -433,10 +443,11 @@ impl Pool {
         *self.tmp.write().unwrap_or_else(PoisonError::into_inner) = None;
         let mut state = self.state();
         let gone: Vec<Spare> = state.ready.drain(..).collect();
+        let groups = std::mem::take(&mut state.groups);
         state.ordered.clear();
         state.wiping = None;
         drop(state);
-        drop(gone);
+        drop((gone, groups));
         self.changed.notify_waiters();
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -14,20 +15,17 @@ use super::{
     keyed, number, read, write,
 };
 
-/// How soon it is first looked whether all processes are gone; the pauses grow from here. Sooner than
-/// this none ever is, and each look costs as much as the pause.
-const FIRST_STEP: Duration = Duration::from_micros(250);
-/// How often it is looked when they take their time.
-const STEP: Duration = Duration::from_millis(1);
 /// How long freezing may take; a process in an uninterruptible wait delays it.
 const FREEZING: Duration = Duration::from_millis(100);
 
 /// A call's own groups.
 #[derive(Debug)]
 pub struct CallCgroup {
-    container: ContainerCgroup,
+    pub(super) container: ContainerCgroup,
     name: String,
-    removed: bool,
+    pub(super) removed: bool,
+    /// The process that was moved in first; most calls have no other.
+    pub(super) first: OnceLock<HeldProcess>,
 }
 
 /// What is known when a call is over.
@@ -73,7 +71,20 @@ impl CallCgroup {
             container: container.clone(),
             name: name.to_owned(),
             removed: false,
+            first: OnceLock::new(),
         }
+    }
+
+    /// The call's identifier.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this is the container's.
+    #[must_use]
+    pub fn lies_in(&self, container: &ContainerCgroup) -> bool {
+        self.container == *container
     }
 
     /// Sets the limits; lowering them while it runs is fine.
@@ -104,11 +115,11 @@ impl CallCgroup {
         }
     }
 
-    fn below(&self, dir: &Path) -> PathBuf {
+    pub(super) fn below(&self, dir: &Path) -> PathBuf {
         dir.join(format!("{CALL_PREFIX}{}", self.name))
     }
 
-    fn directories(&self) -> Vec<PathBuf> {
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
         self.container
             .directories()
             .iter()
@@ -138,7 +149,9 @@ impl CallCgroup {
                 other => other?,
             }
         }
-        held.still_lives()
+        held.still_lives()?;
+        self.first.get_or_init(|| held);
+        Ok(())
     }
 
     /// The most memory that was used at once; `None` where the kernel does not measure it.
@@ -256,67 +269,6 @@ impl CallCgroup {
             }
         }
         write(&state, "THAWED")
-    }
-
-    /// Ends the call: kills until nothing lives, measures, and removes the groups.
-    ///
-    /// # Errors
-    /// When processes still live after `patience`, or the kernel refuses.
-    pub async fn end(self, patience: Duration) -> Result<Ended, CgroupError> {
-        let path = self.directories().into_iter().next().unwrap_or_default();
-        // On a thread that may sleep: a process takes a fraction of a millisecond to end,
-        // and the runtime's timer knows only whole ones.
-        tokio::task::spawn_blocking(move || self.end_here(patience))
-            .await
-            .map_err(|error| CgroupError::file("end", &path)(std::io::Error::other(error)))?
-    }
-
-    fn end_here(mut self, patience: Duration) -> Result<Ended, CgroupError> {
-        let end = Instant::now() + patience;
-        let mut pause = FIRST_STEP;
-        while !self.is_empty() {
-            self.kill()?;
-            if self.is_empty() {
-                break;
-            }
-            if Instant::now() >= end {
-                let path = self.directories().into_iter().next().unwrap_or_default();
-                return Err(CgroupError::Stubborn { path });
-            }
-            std::thread::sleep(pause);
-            pause = pause.saturating_mul(2).min(STEP);
-        }
-        let ended = self.measured();
-        self.remove()?;
-        Ok(ended)
-    }
-
-    /// Removes the groups, which must be empty. Removing them again does nothing.
-    ///
-    /// # Errors
-    /// When something still lives in one.
-    pub fn remove(&mut self) -> Result<(), CgroupError> {
-        if self.removed {
-            return Ok(());
-        }
-        for dir in self.directories() {
-            let mut tries = 0_u32;
-            loop {
-                match fs::remove_dir(&dir) {
-                    // A process that has ended is not quite gone for a moment.
-                    Err(error) if is(&error, Errno::BUSY) && tries < 20 => {
-                        tries = tries.saturating_add(1);
-                        std::thread::sleep(Duration::from_micros(250));
-                    }
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(CgroupError::file("remove", &dir)(error));
-                    }
-                    _ => break,
-                }
-            }
-        }
-        self.removed = true;
-        Ok(())
     }
 }
 

@@ -289,16 +289,26 @@ impl HeldProcess {
 
     /// Fails when the process has ended, and its pid could mean another by now.
     pub(super) fn still_lives(&self) -> Result<(), CgroupError> {
+        if self.ended_within(Duration::ZERO) {
+            return Err(CgroupError::Gone { pid: self.pid });
+        }
+        Ok(())
+    }
+
+    /// Waits until the process has ended, up to `patience`.
+    pub(super) fn wait(&self, patience: Duration) {
+        self.ended_within(patience);
+    }
+
+    fn ended_within(&self, patience: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
+        let patience = Timespec::try_from(patience).ok();
+        // Without a time to wait this would wait for ever; one that is too long is none.
+        let Some(patience) = patience else {
+            return false;
         };
-        match poll(&mut polled, Some(&now)) {
-            Ok(0) => Ok(()),
-            _ => Err(CgroupError::Gone { pid: self.pid }),
-        }
+        !matches!(poll(&mut polled, Some(&patience)), Ok(0))
     }
 
     pub(in crate::container) fn kill(&self) {

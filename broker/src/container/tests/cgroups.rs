@@ -141,6 +141,61 @@ async fn nothing_escapes_the_end_of_a_call() {
 }
 
 #[tokio::test]
+async fn groups_serve_another_call_only_where_nothing_is_left_in_them() {
+    let home = Home::new().await;
+    let up = home.up("again").await;
+    let found = both(&up);
+    let patience = Duration::from_secs(20);
+    let begin = async |call: &CallCgroup, code: &str| {
+        let code = format!("import time\ntime.sleep(0.7)\n{code}\ntime.sleep(100)");
+        let pid = python(&home, &up, &code).await;
+        call.add(pid).unwrap();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        pid
+    };
+    for (number, cgroup) in found.iter().enumerate() {
+        let new = |name: &str| {
+            CallCgroup::create(cgroup, &format!("{name}{number}"), 64 << 20, 20).unwrap()
+        };
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        let call = new("a");
+        let pid = begin(&call, "x = b'x' * (20 << 20)").await;
+        assert!(call.memory_peak().unwrap() > 20 << 20);
+        call.kill().unwrap();
+        let again = call.bury(patience, held).await.unwrap();
+        // What was held was let go of, and nothing lives.
+        assert!(gone.await.is_err());
+        assert!(!pids(&up).contains(&pid));
+        // One group of v2 is made anew.
+        let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        assert_eq!(again.is_some(), !v2);
+        if let Some(again) = again {
+            assert!(again.is_empty());
+            let peak = again.memory_peak().unwrap();
+            assert!(peak < 2 << 20, "{peak}");
+            let pid = begin(&again, "x = b'x' * (5 << 20)").await;
+            let peak = again.memory_peak().unwrap();
+            assert!(((5 << 20)..(20 << 20)).contains(&peak), "{peak}");
+            again.kill().unwrap();
+            drop(again.bury(patience, ()).await.unwrap());
+            assert!(!pids(&up).contains(&pid));
+        }
+
+        // A file that it left counts as its memory for as long as it is there.
+        let left = format!("open('/tmp/left{number}', 'wb').write(b'x' * (4 << 20))");
+        // It ran out of processes, and is asked how often that was.
+        let many = "import os\ntry:\n    while True:\n        if os.fork() == 0:\n            time.sleep(100)\nexcept OSError:\n    pass";
+        for (name, code) in [("l", left.as_str()), ("p", many)] {
+            let call = new(name);
+            begin(&call, code).await;
+            call.kill().unwrap();
+            assert!(call.bury(patience, ()).await.unwrap().is_none(), "{name}");
+        }
+        assert_eq!(cgroup.sweep().unwrap(), 0);
+    }
+}
+
+#[tokio::test]
 async fn only_processes_of_the_container_are_moved() {
     let home = Home::new().await;
     let up = home.up("foreign").await;
