@@ -59,9 +59,13 @@ impl Ahead {
 
     /// Waits until it has the pipe open, and takes the pipe's name away: from here on files may be made.
     pub(super) fn settle(&mut self) {
-        let State::Coming { child, opened } = std::mem::replace(&mut self.state, State::Gone)
-        else {
-            return;
+        let (child, opened) = match std::mem::replace(&mut self.state, State::Gone) {
+            State::Coming { child, opened } => (child, opened),
+            // It was seen already.
+            other => {
+                self.state = other;
+                return;
+            }
         };
         match opened.recv_timeout(PATIENCE) {
             Ok(Ok(pipe)) => self.state = State::Waiting { child, pipe },
