@@ -10,6 +10,7 @@ mod lending;
 mod pool;
 mod spare;
 mod spec;
+mod wiping;
 
 pub use attach::WorkerConnection;
 pub use call::{CallReport, Stopped};

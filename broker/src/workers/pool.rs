@@ -43,7 +43,7 @@ pub struct Pool {
     pub(super) me: Weak<Self>,
     pub(super) spec: ToolSpec,
     pub(super) cgroup: RwLock<Option<Arc<ContainerCgroup>>>,
-    tmp: RwLock<Option<Arc<Tmp>>>,
+    pub(super) tmp: RwLock<Option<Arc<Tmp>>>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Notify,
     pub(super) next: AtomicU64,
@@ -103,6 +103,14 @@ pub enum Place {
     Staff,
     /// It has ended, or nothing can be said.
     Unknown,
+}
+
+impl State {
+    /// Tells the worker; false where there is none, or it does not read what it is told.
+    pub(super) fn tell(&self, what: Command) -> bool {
+        let worker = self.worker.as_ref();
+        worker.is_some_and(|worker| worker.commands.try_send(Ok(command(what))).is_ok())
+    }
 }
 
 /// Held as long as a worker's stream is open.
@@ -173,15 +181,6 @@ impl Pool {
         *self.tmp.write().unwrap_or_else(PoisonError::into_inner) = tmp;
         *self.cgroup.write().unwrap_or_else(PoisonError::into_inner) = Some(cgroup);
         self.order();
-    }
-
-    /// Takes over a container from a broker that crashed, perhaps in the middle of a call: what
-    /// that call left in /tmp is deleted before the next begins. Its worker may be back already, or come later.
-    pub fn take_over(&self) {
-        // What lies in the /tmp of a service is in use.
-        if !self.spec.service {
-            self.wipe(&mut self.state());
-        }
     }
 
     /// State for `ps`.
@@ -350,13 +349,7 @@ impl Pool {
         // A spare that is long in loading holds descriptors and groups of the broker: it counts.
         let wanted = self.spec.spares.saturating_add(state.waiting);
         while state.ready.len() + state.ordered.len() + state.loading < wanted {
-            let sent = state.worker.as_ref().is_some_and(|worker| {
-                worker
-                    .commands
-                    .try_send(Ok(command(Command::MakeSpare(v1::MakeSpare {}))))
-                    .is_ok()
-            });
-            if !sent {
+            if !state.tell(Command::MakeSpare(v1::MakeSpare {})) {
                 return;
             }
             state.ordered.push_back(Instant::now());
@@ -378,65 +371,6 @@ impl Pool {
         tracing::info!(component = %self.spec.component, line = %shown.escape_default(), "runner output");
     }
 
-    /// Whether the kernel counts nothing in the container's /tmp. Then nothing needs deleting, and the
-    /// next call need not wait for a worker to say so.
-    pub(super) fn has_empty_tmp(&self) -> bool {
-        let tmp = self.tmp.read().unwrap_or_else(PoisonError::into_inner);
-        tmp.as_ref().is_some_and(|tmp| tmp.is_empty())
-    }
-
-    /// No call begins before the wipe is confirmed; where there is no worker to be told,
-    /// the next one that attaches is.
-    pub(super) fn wipe(&self, state: &mut State) {
-        let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
-        state.wiping = Some(wipe_id);
-        let sent = state.worker.as_ref().is_some_and(|worker| {
-            let wipe = command(Command::Wipe(v1::Wipe {
-                wipe_id,
-                untouched_since_ms: 0,
-            }));
-            worker.commands.try_send(Ok(wipe)).is_ok()
-        });
-        if !sent {
-            // A worker that does not read its commands is cut off, and attaches anew.
-            state.worker = None;
-        }
-    }
-
-    /// Where calls always run beside one another, nothing would ever be wiped: has what is older than
-    /// all of them deleted, when it takes up too much.
-    pub(super) fn sweep(&self, state: &mut State) {
-        let Some(oldest) = state.running.oldest() else {
-            return;
-        };
-        let tmp = self.tmp.read().unwrap_or_else(PoisonError::into_inner);
-        if state.sweeping.is_some() || !tmp.as_ref().is_some_and(|tmp| tmp.is_half_full()) {
-            return;
-        }
-        let wipe_id = self.next.fetch_add(1, Ordering::Relaxed);
-        let wipe = command(Command::Wipe(v1::Wipe {
-            wipe_id,
-            untouched_since_ms: oldest,
-        }));
-        let sent = state
-            .worker
-            .as_ref()
-            .is_some_and(|worker| worker.commands.try_send(Ok(wipe)).is_ok());
-        state.sweeping = sent.then_some(wipe_id);
-    }
-
-    pub(super) fn wiped(&self, wipe_id: u64) {
-        let mut state = self.state();
-        if state.sweeping == Some(wipe_id) {
-            state.sweeping = None;
-        }
-        if state.wiping == Some(wipe_id) {
-            state.wiping = None;
-        }
-        drop(state);
-        self.changed.notify_waiters();
-    }
-
     /// Drops all spares, because their container is gone.
     pub fn leave_container(&self) {
         *self.cgroup.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -449,55 +383,5 @@ impl Pool {
         drop(state);
         drop((gone, groups));
         self.changed.notify_waiters();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool() -> Arc<Pool> {
-        Pool::new(ToolSpec {
-            component: "p:tool:t".parse().unwrap(),
-            program: Program::Python {
-                interpreter: String::new(),
-                named_by: None,
-            },
-            working_dir: None,
-            env: Vec::new(),
-            entry: String::new(),
-            timeout: Duration::ZERO,
-            memory_bytes: 0,
-            pids: 0,
-            output_bytes: 0,
-            spares: 0,
-            service: false,
-        })
-    }
-
-    /// The wipe that a worker is told of, which it then confirms.
-    fn confirm_wipe(pool: &Pool, told: &mut mpsc::Receiver<Result<v1::WorkerCommand, Status>>) {
-        let said = told.try_recv().expect("it is told").unwrap();
-        let Some(Command::Wipe(wipe)) = said.command else {
-            panic!("{said:?}");
-        };
-        assert!(pool.state().wiping.is_some());
-        pool.wiped(wipe.wipe_id);
-        assert!(pool.state().wiping.is_none());
-    }
-
-    #[test]
-    fn a_pool_that_is_taken_over_is_wiped_whether_its_worker_is_back_before_or_after() {
-        let before = pool();
-        let (commands, mut told) = mpsc::channel(8);
-        let _attachment = before.attached(commands, "0");
-        before.take_over();
-        confirm_wipe(&before, &mut told);
-
-        let after = pool();
-        after.take_over();
-        let (commands, mut told) = mpsc::channel(8);
-        let _attachment = after.attached(commands, "0");
-        confirm_wipe(&after, &mut told);
     }
 }
