@@ -4,14 +4,17 @@ use rumi_tests::{Ends, Misdeed};
 
 use crate::stand::{Attacker, Stand};
 
+/// The most that one honest call may say, in each language.
+const LARGEST: &[Misdeed] = &[
+    Misdeed::new("print_much", Ends::Done).amount(8),
+    Misdeed::new("print_errors", Ends::Done).amount(8),
+    Misdeed::new("return_huge", Ends::Defined).amount(15),
+];
+
 const PYTHON: Attacker = Attacker {
     component: "misbehaving:tool:act",
     together: 1,
-    largest: &[
-        Misdeed::new("print_much", Ends::Done).amount(8),
-        Misdeed::new("print_errors", Ends::Done).amount(8),
-        Misdeed::new("return_huge", Ends::Defined).amount(15),
-    ],
+    largest: LARGEST,
     attacks: &[
         Misdeed::new("fork_bomb", Ends::Refused),
         Misdeed::new("eat_memory", Ends::Error("memory")),
@@ -51,11 +54,7 @@ const JAVASCRIPT: Attacker = Attacker {
     component: "attackers:tool:javascript",
     // A hundred processes of Node.js take both processors of a small machine for seconds.
     together: 6,
-    largest: &[
-        Misdeed::new("print_much", Ends::Done).amount(8),
-        Misdeed::new("print_errors", Ends::Done).amount(8),
-        Misdeed::new("return_huge", Ends::Defined).amount(15),
-    ],
+    largest: LARGEST,
     attacks: &[
         Misdeed::new("fork_bomb", Ends::Refused),
         Misdeed::new("leave_zombies", Ends::Done),
@@ -93,11 +92,7 @@ const JAVASCRIPT: Attacker = Attacker {
 const BASH: Attacker = Attacker {
     component: "attackers:tool:bash",
     together: 1,
-    largest: &[
-        Misdeed::new("print_much", Ends::Done).amount(8),
-        Misdeed::new("print_errors", Ends::Done).amount(8),
-        Misdeed::new("return_huge", Ends::Defined).amount(15),
-    ],
+    largest: LARGEST,
     attacks: &[
         Misdeed::new("fork_bomb", Ends::InTime).timeout_ms(2000),
         Misdeed::new("leave_zombies", Ends::Done),
